@@ -20,9 +20,6 @@ type Protector interface {
 	Open(subject uuid.UUID, sealed []byte) (plain []byte, ok bool, err error)
 }
 
-// Erased is what a protected field reads as after its subject was erased.
-const Erased = "(erased)"
-
 // sealedPrefix marks a protected value in JSON, so that events written without
 // protection stay readable.
 const sealedPrefix = "pii1:"
@@ -113,7 +110,7 @@ func (c *Codec) open(known entry, v reflect.Value) error {
 			return err
 		}
 		if !ok {
-			plain = []byte(Erased)
+			plain = []byte(domain.Erased)
 		}
 		setText(v.Field(f.index), string(plain))
 	}

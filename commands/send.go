@@ -1,0 +1,316 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"docket/domain"
+	"docket/domain/fault"
+	"docket/eventstore"
+	"github.com/google/uuid"
+)
+
+// maxDecisions bounds how often a command is decided again after others wrote
+// to its stream in between.
+const maxDecisions = 8
+
+// sending is one command under way.
+type sending struct {
+	request   *Request
+	actor     domain.Actor
+	name      string
+	stream    string
+	commandID uuid.UUID
+}
+
+// Send runs a command: may the actor → fold → decide → claim → append →
+// release → wait for the read models. The context carries the actor
+// (domain.WithActor) and the request (WithRequest).
+//
+// Errors are faults: Unauthenticated and Denied, NotFound for an aggregate of
+// an organization the actor doesn't see, whatever Decide says, Unique for a
+// taken key, Conflict when others won every race, Unavailable with the outcome
+// unknown: repeat with the same request.
+func Send[S domain.State[S]](ctx context.Context, b *Bus, cmd Command[S]) (Result[S], error) {
+	s, err := begin(ctx, cmd.Name(), cmd.Stream(), cmd.Permission())
+	if err != nil {
+		return Result[S]{}, err
+	}
+	result, err := run(ctx, b, s, cmd)
+	if err != nil {
+		return result, unavailable(err)
+	}
+	result.Current = b.settle(ctx, s.request, result.Position, result.Events)
+	return result, nil
+}
+
+func begin(ctx context.Context, name, stream, permission string) (*sending, error) {
+	request := RequestOf(ctx)
+	if request == nil {
+		return nil, errors.New("a command was sent without a request in its context")
+	}
+	actor, ok := domain.ActorOf(ctx)
+	if !ok {
+		return nil, fault.New(fault.Unauthenticated, "unauthenticated", "a credential is needed")
+	}
+	if !actor.May(permission) {
+		return nil, fault.New(fault.Denied, "denied", "the permission %s is needed", permission)
+	}
+	return &sending{request: request, actor: actor, name: name, stream: stream, commandID: request.commandID(name, stream)}, nil
+}
+
+// run holds the stream's lock from the first look until claims are settled.
+func run[S domain.State[S]](ctx context.Context, b *Bus, s *sending, cmd Command[S]) (Result[S], error) {
+	l := b.lock(s.stream)
+	l.Lock()
+	defer l.Unlock()
+	if s.request.Retry {
+		if done, found, err := earlier[S](ctx, b, s); found || err != nil {
+			return done, err
+		}
+	}
+	env, err := b.env(ctx, s, cmd)
+	if err != nil {
+		return Result[S]{}, err
+	}
+	var claimed []domain.Key // taken by earlier rounds of this command
+	base := cached[S](b, s.stream)
+	fresh := false // base is known to be the newest, not only a cached baseline
+	for range maxDecisions {
+		events, decideErr := decide(cmd, base.state, env)
+		if !fresh && (decideErr != nil || len(events) == 0) {
+			// A refusal must not rest on a baseline that may be stale.
+			if base, err = loadDelta[S](loader{ctx, b}, s.stream); err != nil {
+				return Result[S]{}, err
+			}
+			fresh = true
+			continue
+		}
+		if decideErr != nil || len(events) == 0 {
+			b.giveBack(ctx, s, claimed, base.state.Keys())
+			return Result[S]{State: base.state, Revision: base.revision}, decideErr
+		}
+		result, gained, err := commit(ctx, b, s, env, base, events)
+		claimed = append(claimed, gained...)
+		if err == nil {
+			return result, nil
+		}
+		if !isWrongRevision(err) {
+			if !errors.Is(err, eventstore.ErrUnavailable) { // else it may have been written
+				b.giveBack(ctx, s, claimed, base.state.Keys())
+			}
+			return Result[S]{}, err
+		}
+		if base, err = loadDelta[S](loader{ctx, b}, s.stream); err != nil {
+			return Result[S]{}, err
+		}
+		fresh = true
+	}
+	b.giveBack(ctx, s, claimed, base.state.Keys())
+	return Result[S]{}, fault.New(fault.Conflict, "conflict", "others kept changing this at the same time; try again")
+}
+
+// decide adds the one rule that holds for all aggregates: what the actor does
+// not see does not exist for them.
+func decide[S domain.State[S]](cmd Command[S], state S, env Env) ([]domain.Event, error) {
+	if state.Exists() && !env.Actor.SeesAny(state.Organizations()) {
+		return nil, fault.New(fault.NotFound, category(cmd.Stream())+".not-found", "%s does not exist", category(cmd.Stream()))
+	}
+	return cmd.Decide(state, env)
+}
+
+// env gathers what Decide may know.
+func (b *Bus) env(ctx context.Context, s *sending, cmd any) (Env, error) {
+	env := Env{Now: s.request.Now, Actor: s.actor}
+	if c, ok := cmd.(Referring); ok {
+		refs := c.Refs()
+		env.refs = make(map[string]any, len(refs))
+		for _, r := range refs {
+			state, err := r.load(loader{ctx, b})
+			if err != nil {
+				return env, err
+			}
+			env.refs[r.stream] = state
+		}
+	}
+	if c, ok := cmd.(Numbered); ok {
+		n, err := b.number(ctx, s, c.NumberKind())
+		if err != nil {
+			return env, err
+		}
+		env.Number = n
+	}
+	return env, nil
+}
+
+// commit claims what the new state holds, appends, and releases what it gave
+// up. gained are the keys claimed, also when the append failed.
+func commit[S domain.State[S]](ctx context.Context, b *Bus, s *sending, env Env, base folded[S], events []domain.Event) (Result[S], []domain.Key, error) {
+	after := domain.Fold(base.state, events...)
+	if err := newOrganizationsVisible(env.Actor, base.state.Organizations(), after.Organizations()); err != nil {
+		return Result[S]{}, nil, err
+	}
+	proposed, err := b.propose(s, events)
+	if err != nil {
+		return Result[S]{}, nil, err
+	}
+	gained, lost := keyChanges(base.state.Keys(), after.Keys())
+	for i, k := range gained {
+		b.reach("claim: before take")
+		if err := b.take(ctx, s, k); err != nil {
+			return Result[S]{}, gained[:i], err
+		}
+		b.reach("claim: taken")
+	}
+	// The claims to give up are read before the append: see claims.go on why.
+	leaving, err := b.claimsHeld(ctx, s, lost)
+	if err != nil {
+		return Result[S]{}, gained, err
+	}
+	b.reach("append: before")
+	receipt, err := b.store.Append(ctx, s.stream, base.revision, proposed)
+	if err != nil {
+		b.cache.Invalidate(s.stream)
+		return Result[S]{}, gained, err
+	}
+	b.reach("append: done")
+	keep(b, s.stream, folded[S]{state: after, revision: receipt.Revision, checked: time.Now()})
+	for stream, claim := range leaving {
+		b.release(ctx, s, stream, claim.revision)
+		b.reach("claim: released")
+	}
+	return Result[S]{State: after, Revision: receipt.Revision, Position: receipt.Position, Events: events}, gained, nil
+}
+
+// newOrganizationsVisible stops an actor from putting something into an
+// organization they don't see. What was there before may stay.
+func newOrganizationsVisible(actor domain.Actor, before, after []domain.ID) error {
+	for _, o := range after {
+		if !actor.Sees(o) && !slices.Contains(before, o) {
+			return fault.New(fault.Denied, "organization.denied", "organization %s is not yours to use", o).On("organizationId", "is not yours to use")
+		}
+	}
+	return nil
+}
+
+// claimsHeld are the claim streams of keys that this aggregate owns.
+func (b *Bus) claimsHeld(ctx context.Context, s *sending, keys []domain.Key) (map[string]claimState, error) {
+	held := make(map[string]claimState, len(keys))
+	for _, k := range keys {
+		stream := b.claimStream(k)
+		claim, err := b.loadClaim(ctx, stream)
+		if err != nil {
+			return nil, err
+		}
+		if claim.owner == s.stream {
+			held[stream] = claim
+		}
+	}
+	return held, nil
+}
+
+// giveBack releases claims taken for an append that will not happen, unless
+// the aggregate holds the key anyway.
+func (b *Bus) giveBack(ctx context.Context, s *sending, claimed, holds []domain.Key) {
+	for _, k := range claimed {
+		if slices.Contains(holds, k) {
+			continue
+		}
+		held, err := b.claimsHeld(ctx, s, []domain.Key{k})
+		if err != nil {
+			return // best effort: a dead claim is taken over
+		}
+		for stream, claim := range held {
+			b.release(ctx, s, stream, claim.revision)
+		}
+	}
+}
+
+// propose encodes events with ids fixed by the command, so that a repeated
+// append changes nothing.
+func (b *Bus) propose(s *sending, events []domain.Event) ([]eventstore.Proposed, error) {
+	proposed := make([]eventstore.Proposed, len(events))
+	for i, e := range events {
+		data, err := b.codec.Encode(e)
+		if err != nil {
+			return nil, err
+		}
+		meta, err := s.metadata(b.codec.Schema(e.EventType()), i, len(events))
+		if err != nil {
+			return nil, err
+		}
+		proposed[i] = eventstore.Proposed{ID: uuid.NewSHA1(s.commandID, []byte{byte(i >> 8), byte(i)}), Type: e.EventType(), Data: data, Meta: meta}
+	}
+	return proposed, nil
+}
+
+func (s *sending) metadata(schema, index, count int) ([]byte, error) {
+	return json.Marshal(eventstore.Metadata{
+		Tenant: s.actor.Tenant, Actor: s.actor.UserID, APIKey: s.actor.KeyID,
+		Command: s.name, CommandID: s.commandID,
+		Causation: s.request.causation(), Correlation: s.request.correlation(), Traceparent: s.request.Traceparent,
+		Dialect: s.request.Dialect, Schema: schema, Index: index, Count: count,
+	})
+}
+
+// earlier finds what this very command appended before its outcome got lost.
+func earlier[S domain.State[S]](ctx context.Context, b *Bus, s *sending) (result Result[S], found bool, err error) {
+	state, revision := *new(S), eventstore.NoStream
+	for r, err := range b.store.Load(ctx, s.stream, 0) {
+		if err != nil {
+			return result, false, err
+		}
+		e, m, err := b.codec.DecodeRecorded(r)
+		if err != nil {
+			return result, false, err
+		}
+		state, revision = state.Apply(e), r.Revision
+		if m.CommandID == s.commandID && !kernelEvent(e) {
+			found = true
+			result.Events, result.Position = append(result.Events, e), r.Position
+		}
+	}
+	result.State, result.Revision = state, revision
+	return result, found, nil
+}
+
+// kernelEvent tells the pipeline's own events, which share the command's id,
+// from what the command decided.
+func kernelEvent(e domain.Event) bool { return strings.HasPrefix(e.EventType(), "kernel.") }
+
+// settle waits for the read models, or leaves that to Together.
+func (b *Bus) settle(ctx context.Context, r *Request, position eventstore.Position, events []domain.Event) bool {
+	if position == 0 {
+		return true
+	}
+	types := make([]string, len(events))
+	for i, e := range events {
+		types[i] = e.EventType()
+	}
+	r.mu.Lock()
+	if all := r.batch; all != nil {
+		all.position = max(all.position, position)
+		all.types = append(all.types, types...)
+		r.mu.Unlock()
+		return true
+	}
+	r.mu.Unlock()
+	return b.Await(ctx, position, types)
+}
+
+// unavailable turns the store's errors into faults.
+func unavailable(err error) error {
+	switch {
+	case errors.Is(err, eventstore.ErrUnavailable):
+		f := fault.New(fault.Unavailable, "store.unavailable", "the event store does not answer; try again").Because(err)
+		f.RetryAfter = time.Second
+		return f
+	case errors.Is(err, eventstore.ErrTooLarge):
+		return fault.New(fault.TooLarge, "change.too-large", "this is more than one change can hold").Because(err)
+	}
+	return err
+}
