@@ -45,8 +45,14 @@ func alive(pid int) bool {
 	return err == nil || errors.Is(err, syscall.EPERM)
 }
 
-// stop asks the server to end its sessions and go, then insists.
+// stop asks the server to end its sessions and go, then insists. One that has
+// ended is left alone: its id may be somebody else's.
 func (p *process) stop() error {
+	select {
+	case <-p.done:
+		return nil
+	default:
+	}
 	for _, step := range []struct {
 		signal syscall.Signal
 		wait   time.Duration

@@ -36,7 +36,7 @@ func (s *Server) supervise(p *process) {
 		up := time.Now()
 		select {
 		case <-s.stopping:
-			s.stopErr = errors.Join(s.down(p), s.release())
+			s.stopErr = s.down(p)
 			return
 		case <-p.done:
 		}
@@ -44,12 +44,12 @@ func (s *Server) supervise(p *process) {
 		s.pid.Store(0)
 		s.log.Error("the PostgreSQL server ended unexpectedly; starting it again", "cause", p.err, "log", s.LogFile())
 		if !s.pause(restartInterval - time.Since(up)) {
-			s.stopErr = s.release()
+			s.stopErr = s.down(p)
 			return
 		}
 		next, err := s.launch(ctx, 0)
 		if err != nil { // only Stop ends the attempts
-			s.stopErr = s.release()
+			s.stopErr = s.down(p)
 			return
 		}
 		p = next
@@ -57,10 +57,11 @@ func (s *Server) supervise(p *process) {
 	}
 }
 
-// down stops the server for good.
+// down stops the server for good, if it still runs, and waits for what a
+// killed one has left.
 func (s *Server) down(p *process) error {
 	s.healthy.Store(false)
-	err := p.stop()
+	err := errors.Join(p.stop(), s.clearRemains(), s.release())
 	s.pid.Store(0)
 	if err == nil {
 		s.log.Info("private PostgreSQL server stopped", "data", s.DataDir())
@@ -68,8 +69,16 @@ func (s *Server) down(p *process) error {
 	return err
 }
 
-// launch starts the server until it answers, with growing pauses, for as long
-// as patience (0: until ctx ends).
+// mayPass reports whether a failed start is due to the remains of a killed
+// server or to being killed, as opposed to a setting or a file in disorder.
+func mayPass(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "shared memory block") || strings.Contains(text, "lock file") || strings.Contains(text, "signal: killed")
+}
+
+// launch starts the server until it answers, with growing pauses. With
+// patience it gives up after that, or at once when waiting cannot help;
+// without, only when ctx ends.
 func (s *Server) launch(ctx context.Context, patience time.Duration) (*process, error) {
 	policy := backoff.NewExponentialBackOff()
 	policy.InitialInterval, policy.MaxInterval, policy.MaxElapsedTime = 50*time.Millisecond, 5*time.Second, patience
@@ -80,6 +89,9 @@ func (s *Server) launch(ctx context.Context, patience time.Duration) (*process, 
 		}
 		var err error
 		p, err = s.launchOnce(ctx)
+		if err != nil && patience > 0 && !mayPass(err) {
+			return backoff.Permanent(err)
+		}
 		return err
 	}
 	notify := func(err error, next time.Duration) {
