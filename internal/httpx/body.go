@@ -1,0 +1,176 @@
+package httpx
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"docket/domain/fault"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// bodyStall is how long the client may take for the next piece of a body.
+const bodyStall = 15 * time.Second
+
+// bodyReader is a request body within its limit. Its errors are faults. The read
+// deadline moves on while bytes arrive and is taken away at the end: left alone
+// it would cancel the context of a handler that works longer than it.
+type bodyReader struct {
+	io.ReadCloser
+	req  *Request
+	left int64
+}
+
+func (b *bodyReader) Read(p []byte) (int, error) {
+	deadline := http.NewResponseController(b.req.w.ResponseWriter)
+	// A connection without deadlines (a test's recorder) says so; there is
+	// nothing to bound then.
+	_ = deadline.SetReadDeadline(time.Now().Add(bodyStall))
+	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
+	if err != nil || b.left < 0 {
+		_ = deadline.SetReadDeadline(time.Time{})
+	}
+	switch {
+	case b.left < 0:
+		return 0, b.stop(fault.New(fault.TooLarge, "body.too-large", "the body is larger than accepted here"))
+	case err == nil || err == io.EOF:
+		return n, err
+	}
+	var late net.Error
+	if errors.As(err, &late) && late.Timeout() {
+		return n, b.stop(fault.New(fault.Invalid, "body.late", "the body did not arrive in time"))
+	}
+	return n, b.stop(fault.New(fault.Invalid, "body.unreadable", "the body ended early or could not be read"))
+}
+
+func (b *bodyReader) stop(f *fault.Error) error {
+	b.req.body = f
+	return f
+}
+
+// limitBody puts the operation's limit on the body.
+func limitBody(r *http.Request, req *Request, limit int64) error {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	if limit > 0 {
+		if r.ContentLength > limit {
+			return fault.New(fault.TooLarge, "body.too-large", "the body is larger than accepted here")
+		}
+		r.Body = &bodyReader{ReadCloser: r.Body, req: req, left: limit}
+	}
+	return nil
+}
+
+// jsonCheck judges a JSON body before huma decodes it: media type, syntax,
+// members written twice, null, and the schema. It is huma's validation with the
+// gaps closed, and it collects the problems so that those of parameters can join
+// them in one answer.
+type jsonCheck struct {
+	op       *Operation
+	registry huma.Registry
+	body     *huma.RequestBody
+	shape    *shape
+	bytes    bool // the body is also wanted raw
+}
+
+var bodyBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// run leaves the problems in req and the body in r for the next reader. The
+// returned function gives the buffer back.
+func (c *jsonCheck) run(r *http.Request, req *Request) (func(), error) {
+	buffer := bodyBuffers.Get().(*bytes.Buffer)
+	buffer.Reset()
+	release := func() {
+		if buffer.Cap() <= DefaultMaxBody {
+			bodyBuffers.Put(buffer)
+		}
+	}
+	if r.Body != nil {
+		if _, err := buffer.ReadFrom(r.Body); err != nil {
+			return release, err
+		}
+	}
+	data := buffer.Bytes()
+	r.Body = io.NopCloser(bytes.NewReader(data))
+	if len(bytes.TrimSpace(data)) == 0 {
+		r.Body = http.NoBody
+		if c.body.Required {
+			return release, fault.New(fault.Invalid, "body.missing", "a JSON body is required")
+		}
+		return release, nil
+	}
+	if !c.op.AnyType && !isJSON(r.Header.Get("Content-Type")) {
+		return release, WithStatus(http.StatusUnsupportedMediaType, fault.New(fault.Invalid, "body.type", "the body must be application/json"))
+	}
+	r.Header["Content-Type"] = jsonType
+	var value any
+	if err := json.Unmarshal(data, &value); err != nil {
+		return release, malformed(err)
+	}
+	req.problems = append(req.problems, checkShape(data, c.shape)...)
+	c.validate(value, req)
+	return release, nil
+}
+
+var jsonType = []string{"application/json"}
+
+// validate adds what the schema refuses, but for what is reported already.
+func (c *jsonCheck) validate(value any, req *Request) {
+	schema := c.schema()
+	if schema == nil {
+		return
+	}
+	path := huma.NewPathBuffer(make([]byte, 0, 64), 0)
+	path.Push("body")
+	var result huma.ValidateResult
+	huma.Validate(c.registry, schema, path, huma.ModeWriteToServer, value, &result)
+next:
+	for _, err := range result.Errors {
+		d, ok := err.(*huma.ErrorDetail)
+		if !ok {
+			continue
+		}
+		x := field(d)
+		for _, known := range req.problems {
+			if known.Path == x.Path {
+				continue next
+			}
+		}
+		req.problems = append(req.problems, x)
+	}
+}
+
+func (c *jsonCheck) schema() *huma.Schema {
+	if m := c.body.Content["application/json"]; m != nil {
+		return m.Schema
+	}
+	return nil
+}
+
+// isJSON accepts application/json, text/json and anything +json. No type at all
+// is taken for JSON.
+func isJSON(contentType string) bool {
+	if contentType == "" || contentType == "application/json" {
+		return true
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (media == "application/json" || media == "text/json" || strings.HasSuffix(media, "+json"))
+}
+
+func malformed(err error) *fault.Error {
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fault.New(fault.Invalid, "body.malformed", "the body is not well-formed JSON (at byte %d)", syntax.Offset)
+	}
+	return fault.New(fault.Invalid, "body.malformed", "the body is not well-formed JSON")
+}
