@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"docket/domain"
+	"docket/domain/directory"
 	"docket/domain/fault"
 	"docket/eventstore"
 	"github.com/google/uuid"
@@ -80,7 +81,11 @@ func run[S domain.State[S]](ctx context.Context, b *Bus, s *sending, cmd Command
 	var claimed []domain.Key // taken by earlier rounds of this command
 	base := cached[S](b, s.stream)
 	fresh := false // base is known to be the newest, not only a cached baseline
+	look := func(r Ref) (any, error) { return r.load(loader{ctx, b}) }
 	for range maxDecisions {
+		if env, err = Gather(cmd, base.state, env, look); err != nil {
+			return Result[S]{}, err
+		}
 		events, decideErr := decide(cmd, base.state, env)
 		if !fresh && (decideErr != nil || len(events) == 0) {
 			// A refusal must not rest on a baseline that may be stale.
@@ -123,20 +128,9 @@ func decide[S domain.State[S]](cmd Command[S], state S, env Env) ([]domain.Event
 	return cmd.Decide(state, env)
 }
 
-// env gathers what Decide may know.
+// env is what Decide may know beside other aggregates, which Gather adds.
 func (b *Bus) env(ctx context.Context, s *sending, cmd any) (Env, error) {
 	env := Env{Now: s.request.Now, Actor: s.actor}
-	if c, ok := cmd.(Referring); ok {
-		refs := c.Refs()
-		env.refs = make(map[string]any, len(refs))
-		for _, r := range refs {
-			state, err := r.load(loader{ctx, b})
-			if err != nil {
-				return env, err
-			}
-			env.refs[r.stream] = state
-		}
-	}
 	if c, ok := cmd.(Numbered); ok {
 		n, err := b.number(ctx, s, c.NumberKind())
 		if err != nil {
@@ -151,7 +145,7 @@ func (b *Bus) env(ctx context.Context, s *sending, cmd any) (Env, error) {
 // up. gained are the keys claimed, also when the append failed.
 func commit[S domain.State[S]](ctx context.Context, b *Bus, s *sending, env Env, base folded[S], events []domain.Event) (Result[S], []domain.Key, error) {
 	after := domain.Fold(base.state, events...)
-	if err := newOrganizationsVisible(env.Actor, base.state.Organizations(), after.Organizations()); err != nil {
+	if err := newOrganizationsVisible(s.stream, env.Actor, base.state.Organizations(), after.Organizations()); err != nil {
 		return Result[S]{}, nil, err
 	}
 	proposed, err := b.propose(s, events)
@@ -187,10 +181,11 @@ func commit[S domain.State[S]](ctx context.Context, b *Bus, s *sending, env Env,
 }
 
 // newOrganizationsVisible stops an actor from putting something into an
-// organization they don't see. What was there before may stay.
-func newOrganizationsVisible(actor domain.Actor, before, after []domain.ID) error {
+// organization they don't see. What was there before may stay. A new organization
+// is in itself and seen by nobody yet: its own Decide looks at the parent.
+func newOrganizationsVisible(stream string, actor domain.Actor, before, after []domain.ID) error {
 	for _, o := range after {
-		if !actor.Sees(o) && !slices.Contains(before, o) {
+		if !actor.Sees(o) && !slices.Contains(before, o) && stream != directory.OrganizationStream(o) {
 			return fault.New(fault.Denied, "organization.denied", "organization %s is not yours to use", o).On("organizationId", "is not yours to use")
 		}
 	}
