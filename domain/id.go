@@ -75,3 +75,13 @@ func WellKnownID(number uint32) ID {
 	binary.BigEndian.PutUint32(seed[8:12], number)
 	return fromSeed(seed)
 }
+
+// DerivedID is an ID fixed by another and a name, for parts that need one of
+// their own. It sorts with the times of the ID it comes from.
+func DerivedID(from ID, name string) ID {
+	sum := sha256.Sum256(append(from[:], name...))
+	var seed [12]byte
+	copy(seed[0:6], from[0:6])
+	copy(seed[6:12], sum[:6])
+	return fromSeed(seed)
+}

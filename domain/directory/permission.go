@@ -70,6 +70,14 @@ func KnownPermission(key string) bool {
 	return ok && slices.Contains(catalogue[area], action)
 }
 
+// PerProject tells whether a right counts only for the projects of the role that
+// gives it, when the role is limited to some (Qalyptus help: projects with all
+// that is in them, and tasks).
+func PerProject(key string) bool {
+	area, _, _ := strings.Cut(key, ".")
+	return slices.Contains([]string{"projects", "connections", "filters", "reports", "conditions", "tasks"}, area)
+}
+
 // SystemRole is a role that comes with every installation.
 type SystemRole struct {
 	ID          domain.ID

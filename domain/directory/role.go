@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"strings"
 	"time"
 
 	"docket/domain"
@@ -127,4 +128,19 @@ func (r Role) Keys() []domain.Key {
 		return nil
 	}
 	return []domain.Key{{Kind: "role-name", Scope: r.OrganizationID.String(), Value: domain.Normal(r.Name)}}
+}
+
+// Level is "admin" for a role that lets its holders change who may do what, and
+// "user" for any other (Qlik's documents name the two words).
+func Level(permissions []string) string {
+	for _, p := range permissions {
+		area, action, _ := strings.Cut(p, ".")
+		switch area {
+		case "users", "groups", "roles", "organizations", "identityProviders", "operations":
+			if action != "view" {
+				return "admin"
+			}
+		}
+	}
+	return "user"
 }

@@ -1,0 +1,21 @@
+// Package directory holds the read models of organizations, people, groups,
+// roles and keys.
+package directory
+
+import (
+	"slices"
+
+	"docket/eventstore"
+	"docket/projections"
+)
+
+// revision is raised when a handler changes what it writes.
+const revision = 1
+
+// Group builds the directory's read models, in schema rm_directory.
+func Group() *projections.Group {
+	tables := []projections.Part{Organizations, Users, UserOrganizations, UserRoles, UserGroups, Groups, GroupRoles, GroupSettings, Roles, APIKeys, Principals, PrincipalOrganizations}
+	return projections.NewGroup("directory", eventstore.Filter{TypePrefixes: []string{"directory."}},
+		slices.Concat([]projections.Part{projections.Revision(revision)}, tables,
+			organizationHandlers(), userHandlers(), groupHandlers(), roleHandlers(), apiKeyHandlers(), principalHandlers())...)
+}

@@ -1,0 +1,20 @@
+// Package reporting holds the read models of projects, reports and tasks.
+package reporting
+
+import (
+	"slices"
+
+	"docket/eventstore"
+	"docket/projections"
+)
+
+// revision is raised when a handler changes what it writes.
+const revision = 1
+
+// Group builds reporting's read models, in schema rm_reporting. It also hears of
+// people and groups that are gone.
+func Group() *projections.Group {
+	tables := []projections.Part{Projects, Reports, Tasks, Recipients}
+	return projections.NewGroup("reporting", eventstore.Filter{TypePrefixes: []string{"reporting.", "directory.user-deleted", "directory.group-deleted"}},
+		slices.Concat([]projections.Part{projections.Revision(revision)}, tables, projectHandlers(), taskHandlers())...)
+}
