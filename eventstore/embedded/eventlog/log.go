@@ -1,0 +1,242 @@
+package eventlog
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sync/semaphore"
+)
+
+// Options of Open. The zero value is what a server wants.
+type Options struct {
+	// FS is where the log lives; nil means the operating system's file system.
+	FS vfs.FS
+	// NoSync answers before data is on disk: a crash of the process or the machine loses the newest writes. For tests and
+	// bulk loads.
+	NoSync bool
+	// AcceptLoss opens a log that has lost acknowledged events instead of refusing. Positions are never reused.
+	AcceptLoss bool
+	// MaxAppendBytes limits data, metadata and twice the type names of one append; 0 means 1 MiB, as in EventStoreDB.
+	MaxAppendBytes int
+	// Logger receives what an operator should know; nil discards it.
+	Logger *slog.Logger
+}
+
+// DefaultMaxAppendBytes is the limit of one append unless Options say otherwise.
+const DefaultMaxAppendBytes = 1 << 20
+
+const (
+	queueLength = 4096
+	queueBytes  = 64 << 20 // writes waiting for the sequencer
+)
+
+// Log is an open event log. It is safe for concurrent use.
+type Log struct {
+	opts   Options
+	logger *slog.Logger
+	fs     vfs.FS
+	db     *pebble.DB
+	lock   *pebble.Lock
+	mark   *markWriter
+
+	// gate is held for reading by everything that uses the database or the queue, and taken by Close.
+	gate   sync.RWMutex
+	closed bool
+
+	queue     chan *Write
+	queued    *semaphore.Weighted
+	stop      chan struct{} // closed by Close: no more writes will come
+	sequenced chan struct{} // closed when the sequencer has ended
+	syncing   sync.WaitGroup
+	tail      tail                    // of the sequencer
+	ids       *cache[[16]byte, place] // of the sequencer
+
+	// What readers may see: everything before end.
+	last, count atomic.Uint64
+	states      *states
+	ring        *ring
+	wake        wakeups
+
+	unsynced atomic.Pointer[mark] // newest mark while writes are not synced
+
+	failure     atomic.Pointer[FailedError]
+	done        chan struct{}
+	doneOnce    sync.Once
+	closeOnce   sync.Once
+	closeErr    error
+	corruptions atomic.Uint64
+
+	decoders sync.Pool
+	replies  sync.Pool
+}
+
+// Stats is a cheap look at the log.
+type Stats struct {
+	Events       uint64 // recorded, including metadata and tombstones
+	LastPosition uint64 // of the newest event, 0 for none
+	LogBytes     uint64 // of all records before compression
+	DiskBytes    uint64 // used by the database
+	Corruptions  uint64 // damaged blocks met since Open
+}
+
+// Stats describes the log now.
+func (l *Log) Stats() Stats {
+	s := Stats{Events: l.count.Load(), LastPosition: l.last.Load(), LogBytes: l.end() - firstPosition,
+		Corruptions: l.corruptions.Load()}
+	if l.enter() == nil {
+		defer l.leave()
+		s.DiskBytes = l.db.Metrics().DiskSpaceUsage()
+	}
+	return s
+}
+
+// LastPosition is the position of the newest durable event, 0 for an empty log.
+func (l *Log) LastPosition() uint64 { return l.last.Load() }
+
+// Done is closed when the log has stopped, by Close or by a failure; Err tells which.
+func (l *Log) Done() <-chan struct{} { return l.done }
+
+// Err is the failure that stopped the log, nil while it works and after a Close.
+func (l *Log) Err() error {
+	if f := l.failure.Load(); f != nil {
+		return f
+	}
+	return nil
+}
+
+// enter admits one operation until leave. It must not be nested: Close waits between the two.
+func (l *Log) enter() error {
+	l.gate.RLock()
+	err := l.Err()
+	if l.closed {
+		err = ErrClosed
+	}
+	if err != nil {
+		l.gate.RUnlock()
+	}
+	return err
+}
+
+func (l *Log) leave() { l.gate.RUnlock() }
+
+// fail stops the log: nothing is written or read any more.
+func (l *Log) fail(cause error) {
+	if l.failure.CompareAndSwap(nil, &FailedError{Cause: cause}) {
+		l.logger.Error("event log has failed and stops", "error", cause)
+		l.finish()
+	}
+}
+
+func (l *Log) finish() {
+	l.doneOnce.Do(func() { close(l.done) })
+	l.wake.close()
+}
+
+// Close writes what is queued, answers it and closes the database. Reads and subscriptions under way end with ErrClosed.
+// After a failure it releases what it can.
+func (l *Log) Close() error {
+	l.closeOnce.Do(func() { l.closeErr = l.close() })
+	return l.closeErr
+}
+
+func (l *Log) close() error {
+	l.gate.Lock()
+	l.closed = true
+	l.gate.Unlock()
+	close(l.stop)
+	<-l.sequenced
+	l.syncing.Wait()
+	l.finish()
+	err := l.Err()
+	if err == nil {
+		err = l.checkpointMark()
+	}
+	if cerr := l.closeDB(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// closeDB closes the database. A database whose write-ahead log has failed may never finish closing: it is then left
+// alone, together with its lock, for the process to end.
+func (l *Log) closeDB() error {
+	closed := make(chan error, 1)
+	go func() {
+		defer func() {
+			if r := recover(); r != nil {
+				closed <- fmt.Errorf("closing the database: %v", r)
+			}
+		}()
+		closed <- l.db.Close()
+	}()
+	var timeout <-chan time.Time
+	if l.Err() != nil {
+		t := time.NewTimer(3 * time.Second)
+		defer t.Stop()
+		timeout = t.C
+	}
+	select {
+	case err := <-closed:
+		if ferr := l.mark.file.Close(); err == nil {
+			err = ferr
+		}
+		if lerr := l.lock.Close(); err == nil {
+			err = lerr
+		}
+		return err
+	case <-timeout:
+		return fmt.Errorf("the failed database does not close")
+	}
+}
+
+// syncLoop makes the watermark durable once a second.
+func (l *Log) syncLoop() {
+	defer l.syncing.Done()
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-l.stop:
+			return
+		case <-l.done:
+			return
+		case <-t.C:
+			if err := l.checkpointMark(); err != nil {
+				l.fail(err)
+			}
+		}
+	}
+}
+
+// checkpointMark makes the watermark durable. Without synced writes it first makes the log durable up to there.
+func (l *Log) checkpointMark() error {
+	if m := l.unsynced.Swap(nil); m != nil {
+		if err := l.syncDB(); err != nil {
+			return err
+		}
+		if err := l.mark.advance(*m); err != nil {
+			return err
+		}
+	}
+	return l.mark.sync()
+}
+
+func (l *Log) syncDB() (err error) {
+	defer recoverWAL(&err)
+	if err := l.db.LogData(nil, pebble.Sync); err != nil {
+		return err
+	}
+	return l.Err()
+}
+
+// recoverWAL turns the panics pebble raises on a broken write-ahead log into errors.
+func recoverWAL(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("write-ahead log: %v", r)
+	}
+}

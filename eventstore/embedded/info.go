@@ -1,0 +1,98 @@
+package embedded
+
+import (
+	"context"
+	"encoding/binary"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/gossip"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// featuresServer tells clients what they may call. Clients ask it at connect, so a failed store shows there.
+type featuresServer struct {
+	serverfeatures.UnimplementedServerFeaturesServer
+	server *Server
+}
+
+// GetSupportedMethods lists the methods in the lower case clients compare with.
+func (f *featuresServer) GetSupportedMethods(context.Context, *shared.Empty) (*serverfeatures.SupportedMethods, error) {
+	if err := f.server.log.Err(); err != nil {
+		return nil, f.server.status(context.Background(), err)
+	}
+	method := func(service, name string, features ...string) *serverfeatures.SupportedMethod {
+		return &serverfeatures.SupportedMethod{ServiceName: service, MethodName: name, Features: features}
+	}
+	const streams = "event_store.client.streams.streams"
+	return &serverfeatures.SupportedMethods{
+		EventStoreServerVersion: Version,
+		Methods: []*serverfeatures.SupportedMethod{
+			method(streams, "read", "position", "events"),
+			method(streams, "append"),
+			method(streams, "delete"),
+			method(streams, "tombstone"),
+			method(streams, "batchappend", "deadline_duration"),
+			method("event_store.client.gossip.gossip", "read"),
+			method("event_store.client.server_features.serverfeatures", "getsupportedmethods"),
+		},
+	}, nil
+}
+
+// gossipServer presents the node as a cluster of one leader.
+type gossipServer struct {
+	gossip.UnimplementedGossipServer
+	server  *Server
+	started time.Time
+}
+
+var instanceID = uuid.New()
+
+// Read lists the one member.
+func (g *gossipServer) Read(context.Context, *shared.Empty) (*gossip.ClusterInfo, error) {
+	end := &gossip.EndPoint{Address: "localhost"}
+	if tcp, ok := g.server.Addr().(*net.TCPAddr); ok {
+		end.Address, end.Port = tcp.IP.String(), uint32(tcp.Port)
+	}
+	return &gossip.ClusterInfo{Members: []*gossip.MemberInfo{{
+		InstanceId:   structuredUUID(instanceID),
+		TimeStamp:    g.started.UnixNano() / 100,
+		State:        gossip.MemberInfo_Leader,
+		IsAlive:      g.server.log.Err() == nil,
+		HttpEndPoint: end,
+	}}}, nil
+}
+
+func structuredUUID(id uuid.UUID) *shared.UUID {
+	return &shared.UUID{Value: &shared.UUID_Structured_{Structured: &shared.UUID_Structured{
+		MostSignificantBits:  int64(binary.BigEndian.Uint64(id[:8])),
+		LeastSignificantBits: int64(binary.BigEndian.Uint64(id[8:])),
+	}}}
+}
+
+// notOffered names, by service prefix, what the embedded store leaves out.
+var notOffered = []struct{ prefix, what string }{
+	{"/event_store.client.persistent_subscriptions.", "persistent subscriptions"},
+	{"/event_store.client.projections.", "server-side projections"},
+	{"/event_store.client.users.", "user management"},
+	{"/event_store.client.operations.", "server operations"},
+	{"/event_store.client.monitoring.", "server monitoring"},
+	{"/event_store.cluster.", "clustering"},
+}
+
+// unimplemented answers calls of services that are not registered.
+func unimplemented(_ any, stream grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(stream)
+	for _, n := range notOffered {
+		if strings.HasPrefix(method, n.prefix) {
+			return status.Errorf(codes.Unimplemented, "the embedded event store does not offer %s", n.what)
+		}
+	}
+	return status.Errorf(codes.Unimplemented, "the embedded event store does not offer %s", method)
+}

@@ -1,0 +1,215 @@
+// Package embedded is a durable single-node event store inside the process that speaks the EventStoreDB gRPC protocol, so
+// that an application uses the EventStoreDB client, and nothing else, whether its events live here or in a cluster.
+//
+// Package eventlog underneath stores and orders the events; this package is the protocol over it: the Streams service
+// (append, batch append, read, subscribe, delete, tombstone), server features and gossip. Persistent subscriptions,
+// server-side projections, user management and the HTTP interface answer UNIMPLEMENTED.
+//
+// It is one node without replication: whoever needs more points the client at an EventStoreDB cluster.
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"docket/eventstore/embedded/eventlog"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/gossip"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+)
+
+// Version is the EventStoreDB version the server reports. Clients choose by it what they may use.
+const Version = "24.10.0"
+
+const (
+	maxMessageBytes = 16 << 20
+	drainTime       = 4 * time.Second // for calls under way at Close
+)
+
+// Options of Open. The zero value is a durable store reachable over a unix socket only.
+type Options struct {
+	// NoSync answers appends before they are on disk, so that a crash loses the newest ones. For tests and bulk loads.
+	NoSync bool
+	// AcceptLoss opens a store that has lost acknowledged events instead of refusing with an *eventlog.LossError.
+	AcceptLoss bool
+	// FS is the file system of the log; nil means the operating system's. With another one nothing but the socket touches
+	// the disk.
+	FS vfs.FS
+	// Logger receives what an operator should know; nil discards it.
+	Logger *slog.Logger
+	// Addr is a TCP address to listen on besides the socket, as "127.0.0.1:2113"; empty means none. There is no
+	// authentication on it.
+	Addr string
+	// SocketDir is the folder of the unix socket; empty means the store's own folder, or a private temporary one where
+	// the path would be too long for a socket.
+	SocketDir string
+}
+
+// Server is an open event store that serves clients. It is safe for concurrent use.
+type Server struct {
+	log    *eventlog.Log
+	logger *slog.Logger
+	grpc   *grpc.Server
+	socket *socket
+	tcp    net.Listener
+
+	// ctx ends when the server closes or the log fails; reads and subscriptions under way end with it.
+	ctx       context.Context
+	cancel    context.CancelCauseFunc
+	serving   sync.WaitGroup
+	closeOnce sync.Once
+	closeErr  error
+}
+
+var errShutdown = errors.New("the event store is shutting down")
+
+// Open opens the store in dir, creating it if there is none, and serves it. See eventlog.Open for the errors.
+func Open(dir string, opts Options) (*Server, error) {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	log, err := eventlog.Open(dir, eventlog.Options{
+		FS: opts.FS, NoSync: opts.NoSync, AcceptLoss: opts.AcceptLoss, Logger: opts.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{log: log, logger: opts.Logger}
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	if err := s.listen(dir, opts); err != nil {
+		s.cancel(errShutdown)
+		return nil, errors.Join(err, log.Close())
+	}
+	s.serve()
+	return s, nil
+}
+
+func (s *Server) listen(dir string, opts Options) (err error) {
+	socketDir := opts.SocketDir
+	if socketDir == "" && opts.FS == nil {
+		socketDir = dir
+	}
+	if s.socket, err = listenSocket(socketDir); err != nil {
+		return err
+	}
+	if opts.Addr == "" {
+		return nil
+	}
+	if s.tcp, err = net.Listen("tcp", opts.Addr); err != nil {
+		return errors.Join(fmt.Errorf("listening for event store clients: %w", err), s.socket.remove())
+	}
+	return nil
+}
+
+func (s *Server) serve() {
+	s.grpc = grpc.NewServer(
+		grpc.ForceServerCodecV2(codec{}),
+		grpc.MaxRecvMsgSize(maxMessageBytes),
+		grpc.InitialWindowSize(1<<20),
+		grpc.InitialConnWindowSize(4<<20),
+		// Clients ping every 10 s even without calls; the default policy would cut them off after half a minute.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 2 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),
+		grpc.UnknownServiceHandler(unimplemented),
+	)
+	streams.RegisterStreamsServer(s.grpc, &streamsServer{server: s, log: s.log})
+	serverfeatures.RegisterServerFeaturesServer(s.grpc, &featuresServer{server: s})
+	gossip.RegisterGossipServer(s.grpc, &gossipServer{server: s, started: time.Now()})
+	s.run(s.socket.Listener)
+	if s.tcp != nil {
+		s.run(s.tcp)
+	}
+	s.serving.Add(1)
+	go func() {
+		defer s.serving.Done()
+		<-s.log.Done()
+		if err := s.log.Err(); err != nil {
+			s.cancel(err)
+		}
+	}()
+}
+
+func (s *Server) run(l net.Listener) {
+	s.serving.Add(1)
+	go func() {
+		defer s.serving.Done()
+		if err := s.grpc.Serve(l); err != nil && s.ctx.Err() == nil {
+			s.logger.Error("event store stopped accepting clients", "address", l.Addr().String(), "error", err)
+		}
+	}()
+}
+
+// Log is the log under the server, for reading in the same process without the protocol.
+func (s *Server) Log() *eventlog.Log { return s.log }
+
+// ClientConfig returns a new configuration for an EventStoreDB client of this server, over the unix socket. Every client
+// should be given its own.
+func (s *Server) ClientConfig() *esdb.Configuration {
+	return &esdb.Configuration{
+		Address:             s.socket.target(),
+		DisableTLS:          true,
+		NodePreference:      esdb.NodePreferenceLeader,
+		MaxDiscoverAttempts: 10,
+		DiscoveryInterval:   100,
+		GossipTimeout:       5,
+		KeepAliveInterval:   10 * time.Second,
+		KeepAliveTimeout:    10 * time.Second,
+		Logger:              s.clientLog,
+	}
+}
+
+// clientLog hands what the client says to the server's logger. Everything it reports also comes back as an error.
+func (s *Server) clientLog(level esdb.LogLevel, format string, args ...any) {
+	s.logger.Debug("event store client: " + fmt.Sprintf(format, args...))
+}
+
+// Addr is the TCP address the server listens on, nil without Options.Addr.
+func (s *Server) Addr() net.Addr {
+	if s.tcp == nil {
+		return nil
+	}
+	return s.tcp.Addr()
+}
+
+// Done is closed when the store has stopped, by Close or by a failure; Err tells which.
+func (s *Server) Done() <-chan struct{} { return s.log.Done() }
+
+// Err is the failure that stopped the store, nil while it works and after a Close.
+func (s *Server) Err() error { return s.log.Err() }
+
+// Close ends subscriptions and reads, lets appends under way finish, closes the log and removes the socket. It takes at
+// most five seconds.
+func (s *Server) Close() error {
+	s.closeOnce.Do(func() { s.closeErr = s.close() })
+	return s.closeErr
+}
+
+func (s *Server) close() error {
+	s.cancel(errShutdown)
+	stopped := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(stopped)
+	}()
+	patience := time.NewTimer(drainTime)
+	defer patience.Stop()
+	select {
+	case <-stopped:
+	case <-patience.C:
+		s.grpc.Stop()
+		<-stopped
+	}
+	err := s.log.Close()
+	s.serving.Wait()
+	return errors.Join(err, s.socket.remove())
+}
