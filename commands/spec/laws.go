@@ -93,6 +93,10 @@ func deepCopy(v reflect.Value) reflect.Value {
 				c.Index(i).Set(deepCopy(all.Index(i)))
 			}
 		}
+	case reflect.Interface:
+		if !v.IsNil() {
+			c.Set(deepCopy(v.Elem()))
+		}
 	case reflect.Map:
 		if !v.IsNil() {
 			c.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))

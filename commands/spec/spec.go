@@ -84,12 +84,13 @@ func (s Scenario[S]) When(cmd commands.Command[S]) Outcome[S] {
 		return r.Zero(), nil
 	})
 	require.NoError(s.t, err)
-	untouched := snapshot(before)
+	untouched, refs := snapshot(before), snapshot(s.refs)
 	events, err := cmd.Decide(before, env)
 	again, errAgain := cmd.Decide(before, env)
 	require.Equal(s.t, events, again, "Decide is not deterministic")
 	require.Equal(s.t, err, errAgain, "Decide is not deterministic")
 	require.Equal(s.t, untouched, snapshot(before), "Decide wrote to the state")
+	require.Equal(s.t, refs, snapshot(s.refs), "Decide wrote to the state of another aggregate")
 	if err != nil {
 		require.Empty(s.t, events, "events beside an error")
 	}

@@ -33,10 +33,10 @@ func Events() []domain.Event {
 	return []domain.Event{
 		OrganizationCreated{}, OrganizationChanged{}, OrganizationDeleted{},
 		UserCreated{}, UserProfileChanged{}, UserPasswordChanged{}, UserActivated{}, UserDeactivated{},
-		UserRolesChanged{}, UserOrganizationsChanged{}, UserGroupsChanged{}, RecipientConverted{}, UserDeleted{},
+		UserRolesChanged{}, UserOrganizationsChanged{}, UserGroupsChanged{}, RecipientConverted{}, UserInvited{}, UserDeleted{},
 		GroupCreated{}, GroupDetailsChanged{}, GroupActivated{}, GroupDeactivated{}, GroupRolesChanged{}, GroupDeleted{},
 		GroupSettingsChanged{}, EveryoneRolesChanged{},
 		RoleCreated{}, RoleDetailsChanged{}, RolePermissionsChanged{}, RoleProjectsChanged{}, RoleActivated{}, RoleDeactivated{}, RoleDeleted{},
-		APIKeyCreated{}, APIKeyDetailsChanged{}, APIKeyRevoked{},
+		APIKeyCreated{}, APIKeyDetailsChanged{}, APIKeyReplaced{}, APIKeyRevoked{},
 	}
 }

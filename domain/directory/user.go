@@ -96,6 +96,13 @@ type RecipientConverted struct {
 	At     time.Time `json:"at"`
 }
 
+// UserInvited asks for a mail in which a person is invited to choose a password.
+// On creation and conversion the flag there says the same.
+type UserInvited struct {
+	ID domain.ID `json:"id"`
+	At time.Time `json:"at"`
+}
+
 // UserDeleted ends a person's presence; their keys and memberships end with it.
 type UserDeleted struct {
 	ID        domain.ID `json:"id"`
@@ -111,6 +118,7 @@ func (UserRolesChanged) EventType() string         { return "directory.user-role
 func (UserOrganizationsChanged) EventType() string { return "directory.user-organizations-changed" }
 func (UserGroupsChanged) EventType() string        { return "directory.user-groups-changed" }
 func (RecipientConverted) EventType() string       { return "directory.recipient-converted" }
+func (UserInvited) EventType() string              { return "directory.user-invited" }
 func (UserDeleted) EventType() string              { return "directory.user-deleted" }
 
 // User is a person as they are.
