@@ -49,19 +49,30 @@ func Send[S domain.State[S]](ctx context.Context, b *Bus, cmd Command[S]) (Resul
 	return result, nil
 }
 
+var errNoRequest = errors.New("a command was sent without a request in its context")
+
 func begin(ctx context.Context, name, stream, permission string) (*sending, error) {
 	request := RequestOf(ctx)
 	if request == nil {
-		return nil, errors.New("a command was sent without a request in its context")
+		return nil, errNoRequest
 	}
-	actor, ok := domain.ActorOf(ctx)
-	if !ok {
-		return nil, fault.New(fault.Unauthenticated, "unauthenticated", "a credential is needed")
-	}
-	if !actor.May(permission) {
-		return nil, fault.New(fault.Denied, "denied", "the permission %s is needed", permission)
+	actor, err := admit(ctx, permission)
+	if err != nil {
+		return nil, err
 	}
 	return &sending{request: request, actor: actor, name: name, stream: stream, commandID: request.commandID(name, stream)}, nil
+}
+
+// admit is the actor of a context, if they hold a permission.
+func admit(ctx context.Context, permission string) (domain.Actor, error) {
+	actor, ok := domain.ActorOf(ctx)
+	if !ok {
+		return actor, fault.New(fault.Unauthenticated, "unauthenticated", "a credential is needed")
+	}
+	if !actor.May(permission) {
+		return actor, fault.New(fault.Denied, "denied", "the permission %s is needed", permission)
+	}
+	return actor, nil
 }
 
 // run holds the stream's lock from the first look until claims are settled.
