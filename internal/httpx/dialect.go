@@ -100,6 +100,9 @@ type Op struct {
 	Tags        []string
 	Deprecated  bool
 	Hidden      bool // leave it out of the document
+	// Parameters documents what the input struct does not say, such as the
+	// filters of a list that the handler reads from the raw query.
+	Parameters []*huma.Param
 
 	Permission string // asked of Dialect.Allow; empty asks nothing
 	RateTier   string // asked of Dialect.Limit; empty asks nothing

@@ -90,6 +90,7 @@ func renderProblem(ctx context.Context, f *fault.Error, status int) ErrorAnswer 
 // huma's own path and the kit's write the same bytes.
 type failure struct {
 	status      int
+	header      http.Header
 	contentType string
 	body        []byte
 }
@@ -97,6 +98,7 @@ type failure struct {
 func (f *failure) Error() string             { return "status " + strconv.Itoa(f.status) }
 func (f *failure) GetStatus() int            { return f.status }
 func (f *failure) ContentType(string) string { return f.contentType }
+func (f *failure) GetHeaders() http.Header   { return f.header }
 
 // resolve finds the fault and its status in an error.
 func (a *API) resolve(ctx context.Context, err error) (*fault.Error, int) {
@@ -144,8 +146,7 @@ func byStatus(status int, public string) *fault.Error {
 	return fault.New(fault.Internal, "internal", "something went wrong on our side")
 }
 
-// render words an error for the client, sets its headers and keeps the cause for
-// the log.
+// render words an error for the client and keeps the cause for the log.
 func (a *API) render(ctx context.Context, req *Request, err error) *failure {
 	f, status := a.resolve(ctx, err)
 	req.failure = f
@@ -159,25 +160,24 @@ func (a *API) render(ctx context.Context, req *Request, err error) *failure {
 	if shown.Kind == fault.Unavailable && shown.RetryAfter == 0 {
 		shown.RetryAfter = time.Second
 	}
-	h := req.w.Header()
+	out := &failure{header: http.Header{}}
 	if shown.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64(math.Ceil(shown.RetryAfter.Seconds())), 10))
+		out.header.Set("Retry-After", strconv.FormatInt(int64(math.Ceil(shown.RetryAfter.Seconds())), 10))
 	}
 	if shown.Kind == fault.Unauthenticated {
-		h.Set("WWW-Authenticate", "Bearer")
+		out.header.Set("WWW-Authenticate", "Bearer")
 	}
 	answer := a.d.RenderError(ctx, shown, status)
 	for name, values := range answer.Header {
-		h[http.CanonicalHeaderKey(name)] = values
+		out.header[http.CanonicalHeaderKey(name)] = values
 	}
-	out := &failure{status: answer.Status, contentType: answer.ContentType}
+	out.status, out.contentType, out.body = answer.Status, answer.ContentType, errorBody(answer.Body)
 	if out.status == 0 {
 		out.status = status
 	}
 	if out.contentType == "" {
 		out.contentType = "application/json"
 	}
-	out.body = errorBody(answer.Body)
 	return out
 }
 
@@ -206,6 +206,9 @@ func (a *API) fail(r *http.Request, req *Request, err error) {
 		panic(http.ErrAbortHandler)
 	}
 	h := req.w.Header()
+	for name, values := range out.header {
+		h[name] = values
+	}
 	if len(out.body) > 0 {
 		h.Set("Content-Type", out.contentType)
 		h.Set("Content-Length", strconv.Itoa(len(out.body)))
@@ -226,10 +229,13 @@ func fromHuma(hctx huma.Context, status int, msg string, errs ...error) huma.Sta
 	if req.api == nil {
 		return huma.NewError(status, msg, errs...)
 	}
-	if out, ok := first[*failure](errs); ok {
-		return out
+	out := req.api.render(ctx, req, req.humaError(status, msg, errs))
+	for name, values := range out.header {
+		for _, value := range values {
+			hctx.AppendHeader(name, value)
+		}
 	}
-	return req.api.render(ctx, req, req.humaError(status, msg, errs))
+	return out
 }
 
 func (req *Request) humaError(status int, msg string, errs []error) error {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -83,6 +84,7 @@ func (a *API) describe(o *Operation) huma.Operation {
 		DefaultStatus: o.Success,
 		Extensions:    map[string]any{},
 		Responses:     map[string]*huma.Response{},
+		Parameters:    slices.Clone(o.Parameters),
 	}
 	if !o.Public {
 		hop.Security = a.security

@@ -74,7 +74,7 @@ func registerRaw[I any](a *API, o *Operation, hop huma.Operation, handle func(co
 		if err != nil || raw == nil {
 			return nil, err
 		}
-		return &huma.StreamResponse{Body: func(hctx huma.Context) { raw.write(a, o, hctx) }}, nil
+		return &huma.StreamResponse{Body: func(hctx huma.Context) { raw.write(o, hctx) }}, nil
 	})
 }
 
@@ -113,7 +113,7 @@ func (a *API) wrap(o *Operation, check *jsonCheck, endless bool) {
 			}
 		}
 		inner(w, r)
-		return nil
+		return From(r.Context()).broken
 	}
 	for i := len(a.d.Middleware) - 1; i >= 0; i-- {
 		next = a.d.Middleware[i](o, next)

@@ -54,11 +54,11 @@ func encodeJSON(w io.Writer, v any) error {
 // streamBuffer is how much of a stream may be held back to answer a failure properly.
 const streamBuffer = 32 << 10
 
-// write sends the answer.
-func (raw *Raw) write(a *API, op *Operation, hctx huma.Context) {
-	r, _ := humago.Unwrap(hctx)
-	req := From(r.Context())
-	h := req.w.Header()
+// write sends the answer to the writer that huma was given: a middleware may
+// have put its own there.
+func (raw *Raw) write(op *Operation, hctx huma.Context) {
+	r, w := humago.Unwrap(hctx)
+	h := w.Header()
 	for name, values := range raw.Header {
 		h[http.CanonicalHeaderKey(name)] = values
 	}
@@ -69,22 +69,25 @@ func (raw *Raw) write(a *API, op *Operation, hctx huma.Context) {
 	if status == 0 {
 		status = op.successStatus(raw.Stream != nil || len(raw.Body) > 0)
 	}
-	req.w.WriteHeader(status)
 	if raw.Stream == nil {
 		if len(raw.Body) > 0 {
 			h.Set("Content-Length", strconv.Itoa(len(raw.Body)))
+		}
+		w.WriteHeader(status)
+		if len(raw.Body) > 0 {
 			// A client that is gone cannot be told.
-			_, _ = req.w.Write(raw.Body)
+			_, _ = w.Write(raw.Body)
 		}
 		return
 	}
-	out := bufio.NewWriterSize(req.w, streamBuffer)
+	w.WriteHeader(status)
+	out := bufio.NewWriterSize(w, streamBuffer)
 	err := raw.Stream(out)
 	if err == nil {
 		err = out.Flush()
 	}
 	if err != nil {
-		a.fail(r, req, err)
+		From(r.Context()).broken = err
 	}
 }
 

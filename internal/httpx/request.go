@@ -30,6 +30,7 @@ type Request struct {
 	problems []fault.Field // what the body check found
 	body     *fault.Error  // why the body could not be read
 	failure  *fault.Error  // what was rendered, with its cause
+	broken   error         // what stopped a stream
 	aborted  bool          // the connection was cut in the middle of an answer
 }
 

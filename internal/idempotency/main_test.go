@@ -1,0 +1,9 @@
+package idempotency
+
+import (
+	"testing"
+
+	"docket/internal/postgres/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
