@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"docket/domain"
-	"docket/domain/directory"
 	"docket/domain/fault"
 	"docket/eventstore"
 	"github.com/google/uuid"
@@ -196,7 +195,7 @@ func commit[S domain.State[S]](ctx context.Context, b *Bus, s *sending, env Env,
 // is in itself and seen by nobody yet: its own Decide looks at the parent.
 func newOrganizationsVisible(stream string, actor domain.Actor, before, after []domain.ID) error {
 	for _, o := range after {
-		if !actor.Sees(o) && !slices.Contains(before, o) && stream != directory.OrganizationStream(o) {
+		if !actor.Sees(o) && !slices.Contains(before, o) && !strings.HasSuffix(stream, o.String()) {
 			return fault.New(fault.Denied, "organization.denied", "organization %s is not yours to use", o).On("organizationId", "is not yours to use")
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Table is a read model: a Postgres table with one row per R. R's fields carry
@@ -265,7 +266,7 @@ func (t *core) settle(row any) {
 			continue
 		}
 		source, _ := scalar(v.FieldByIndex(c.fold.field)).(string)
-		v.FieldByIndex(c.field).SetString(FoldText(source))
+		v.FieldByIndex(c.field).SetString(clip(FoldText(source)))
 	}
 }
 
@@ -363,4 +364,21 @@ func (t *core) checkKeyType(k reflect.Type) {
 			t.fail("%s is no key: %s is %s", k, t.pk[i].name, t.pk[i].sqlType)
 		}
 	}
+}
+
+// maxFolded is the most bytes a btree holds of one value, with room for the id
+// beside it. Folding can lengthen a text, so no limit on the text itself can
+// promise that.
+const maxFolded = 2600
+
+// clip cuts a folded text to what an index holds, between two characters.
+func clip(s string) string {
+	if len(s) <= maxFolded {
+		return s
+	}
+	end := maxFolded
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end]
 }
