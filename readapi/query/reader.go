@@ -1,0 +1,138 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"docket/domain/fault"
+)
+
+// Querier is what a Counter reads from: a pool, a connection or a transaction.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// Options of a Reader; all may be left out.
+type Options struct {
+	// Counter gives the number of rows of a table that the projection keeps
+	// beside it, of all organizations (organizations nil) or of some. It is not
+	// ok for tables without counters; their rows are then counted.
+	Counter func(ctx context.Context, db Querier, table string, organizations []uuid.UUID) (n int64, ok bool, err error)
+
+	// Version changes whenever the rows of a table do, and before a writer is
+	// told that they did: the position of its projection. It makes totals and
+	// the places of deep pages reusable; without it nothing is cached.
+	Version func(table string) (version uint64, ok bool)
+}
+
+// Reader runs requests on one pool, which should plan with the values at hand
+// (plan_cache_mode=force_custom_plan), without jit and parallel workers. It
+// owns the caches and no goroutines that outlive a call.
+type Reader struct {
+	pool    *pgxpool.Pool
+	options Options
+	tuning  tuning
+
+	totals  *cache[int64]
+	anchors *cache[*anchors]
+
+	lettersOnce sync.Mutex
+	lettersSeen bool
+	letters     bool
+}
+
+// tuning holds the thresholds of the strategies; tests lower them.
+type tuning struct {
+	filterFirst float64 // estimated matches up to which a filter goes first
+	overflow    int64   // rows filter-first collects before it gives up
+	probeKeys   int64   // keys of the sort index a probe reads
+	countFirst  int64   // offset from which the total is worth knowing first
+	anchorFrom  int64   // offset from which anchors are used
+	anchorEvery int64   // rows between two anchors
+}
+
+var defaultTuning = tuning{
+	filterFirst: 20_000, overflow: 40_000, probeKeys: 20_000,
+	countFirst: 10_000, anchorFrom: 50_000, anchorEvery: 1000,
+}
+
+// cacheAge bounds how long a total or an anchor is used even when the version
+// stays the same.
+const cacheAge = 30 * time.Second
+
+// NewReader makes a Reader.
+func NewReader(pool *pgxpool.Pool, options Options) *Reader {
+	return &Reader{
+		pool: pool, options: options, tuning: defaultTuning,
+		totals: newCache[int64](4096, cacheAge), anchors: newCache[*anchors](64, 10*cacheAge),
+	}
+}
+
+func (rd *Reader) statement() *statement { return &statement{unicode: rd.letters} }
+
+// learnLetters asks the server once whether its trigrams know letters beyond
+// ASCII; that depends on the database's locale.
+func (rd *Reader) learnLetters(ctx context.Context) error {
+	rd.lettersOnce.Lock()
+	defer rd.lettersOnce.Unlock()
+	if rd.lettersSeen {
+		return nil
+	}
+	var has bool
+	err := rd.pool.QueryRow(ctx, "select exists (select from pg_extension where extname = 'pg_trgm')").Scan(&has)
+	if err == nil && has {
+		err = rd.pool.QueryRow(ctx, "select cardinality(show_trgm('жжж')) > 0").Scan(&rd.letters)
+	}
+	if err != nil {
+		return storageFault(err)
+	}
+	rd.lettersSeen = true
+	return nil
+}
+
+// query runs a statement in the binary format and hands every row to each. A
+// row is valid only during the call.
+func (rd *Reader) query(ctx context.Context, db Querier, s *statement, each func(raw [][]byte) error) error {
+	rows, err := db.Query(ctx, s.String(), append([]any{pgx.QueryResultFormats{pgx.BinaryFormatCode}}, s.args...)...)
+	if err != nil {
+		return storageFault(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := each(rows.RawValues()); err != nil {
+			return err
+		}
+	}
+	return storageFault(rows.Err())
+}
+
+// storageFault gives the errors a client can do something about their kind.
+// All others become Internal where they are rendered.
+func storageFault(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	var pg *pgconn.PgError
+	var connect *pgconn.ConnectError
+	switch {
+	case errors.As(err, &pg) && pg.Code == "57014":
+		return retryLater("query.too-slow", "the query took too long; narrow the filter", err)
+	case errors.As(err, &pg) && (pg.Code[:2] == "57" || pg.Code[:2] == "53"), errors.As(err, &connect):
+		return retryLater("query.unavailable", "the read models cannot be reached right now", err)
+	}
+	return err
+}
+
+func retryLater(code, public string, cause error) error {
+	e := fault.New(fault.Unavailable, code, "%s", public).Because(cause)
+	e.RetryAfter = 2 * time.Second
+	return e
+}
