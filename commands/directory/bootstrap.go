@@ -35,15 +35,15 @@ func Bootstrap(ctx context.Context, b *commands.Bus, hash []byte) error {
 	return err
 }
 
-// ensure creates an aggregate that never was, or refreshes it. It looks before
+// ensure creates an aggregate or refreshes it. It looks before
 // it sends, since a command that creates would use up a number.
 func ensure[S domain.State[S]](ctx context.Context, b *commands.Bus, create, refresh commands.Command[S]) error {
-	_, revision, err := commands.Load[S](ctx, b, create.Stream())
+	state, _, err := commands.Load[S](ctx, b, create.Stream())
 	if err != nil {
 		return err
 	}
 	cmd := refresh
-	if revision < 0 {
+	if !state.Exists() {
 		cmd = create
 	}
 	if cmd == nil {
