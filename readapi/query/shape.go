@@ -41,6 +41,7 @@ type Shape[T any] struct {
 	encode  []piece
 	decode  []decoder
 	columnN map[string]int
+	exprs   map[string]string // of virtual columns
 }
 
 type appender func(dst, raw []byte) []byte
@@ -110,6 +111,7 @@ type ShapeOption func(*shapeOptions)
 
 type shapeOptions struct {
 	computed map[string]computedField
+	exprs    map[string]string
 	used     map[string]bool
 }
 
@@ -125,10 +127,18 @@ func Computed(path string, encode Encoder, columns ...string) ShapeOption {
 	return func(o *shapeOptions) { o.computed[path] = computedField{encode, columns} }
 }
 
+// Virtual declares a column that the table has not: an SQL expression over the
+// table's columns as t.column, for example a sub-select that gathers the names
+// behind an array of ids as jsonb. It is computed for the rows of the answer
+// alone. A col tag names it like any column.
+func Virtual(name, sql string) ShapeOption {
+	return func(o *shapeOptions) { o.exprs[name] = sql }
+}
+
 // NewShape compiles a shape. Options that fit no field are mistakes.
 func NewShape[T any](r *Resource, options ...ShapeOption) (*Shape[T], error) {
 	s := &Shape[T]{r: r, columnN: map[string]int{}}
-	o := shapeOptions{computed: map[string]computedField{}, used: map[string]bool{}}
+	o := shapeOptions{computed: map[string]computedField{}, exprs: map[string]string{}, used: map[string]bool{}}
 	for _, option := range options {
 		option(&o)
 	}
@@ -136,6 +146,7 @@ func NewShape[T any](r *Resource, options ...ShapeOption) (*Shape[T], error) {
 	if t.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("query: shape of %s, which is no struct", t)
 	}
+	s.exprs = o.exprs
 	c := shapeCompiler{r: r, o: o, column: s.column}
 	pieces, decoders, err := c.structure(t, "", nil)
 	if err != nil {
@@ -186,6 +197,11 @@ func (s *Shape[T]) scan(raw [][]byte, v *T) error {
 func (s *Shape[T]) column(name string) (int, error) {
 	if n, ok := s.columnN[name]; ok {
 		return n, nil
+	}
+	if sql, virtual := s.exprs[name]; virtual {
+		s.columnN[name] = len(s.list)
+		s.list = append(s.list, "("+sql+")")
+		return len(s.list) - 1, nil
 	}
 	alias, column := "t", name
 	if join, joined, ok := strings.Cut(name, "."); ok {
