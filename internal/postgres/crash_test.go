@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"runtime"
 	"syscall"
 	"testing"
@@ -62,6 +63,9 @@ func TestAnOrphanIsStopped(t *testing.T) {
 	require.NotEqual(t, orphan, again.Pid())
 	require.Equal(t, 7, query[int](t, again.URL(), "select n from kept"))
 	require.NotContains(t, postgres.ProcessesIn(data), orphan)
+	log, err := os.ReadFile(again.LogFile())
+	require.NoError(t, err)
+	require.NotContains(t, string(log), "not properly shut down")
 }
 
 func TestTwentyKillsLoseNoCommittedRow(t *testing.T) {

@@ -179,10 +179,7 @@ func (s *Server) ownFolder(info os.FileInfo) bool {
 func (s *Server) clearRemains() error {
 	pidFile := filepath.Join(s.DataDir(), "postmaster.pid")
 	text, err := os.ReadFile(pidFile)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	first, _, _ := strings.Cut(string(text), "\n")
@@ -203,10 +200,18 @@ func (s *Server) clearRemains() error {
 	if len(left) > 0 {
 		return fmt.Errorf("processes %v still use %s and do not end", left, s.DataDir())
 	}
-	if err == nil && pid != os.Getpid() && alive(pid) {
-		// The id now belongs to somebody else, as happens after a reboot or in a
-		// new container; the server would take that process for its predecessor.
-		return os.Remove(pidFile)
+	// The server would take any process with the old id for its predecessor:
+	// somebody else's, as after a reboot or in a new container, or one that is
+	// dead but not yet buried. The pid file also guards against backends that
+	// still use the shared memory, so it goes only where those can be seen.
+	stale := []string{filepath.Join(s.socketDir, ".s.PGSQL."+serverPort+".lock")}
+	if seesBackends && err == nil && pid != os.Getpid() && alive(pid) {
+		stale = append(stale, pidFile)
+	}
+	for _, file := range stale {
+		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
 }

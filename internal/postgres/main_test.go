@@ -81,7 +81,7 @@ type child struct {
 
 // startChild runs the test binary as a supervisor, as another user if
 // credential is set, and waits for its answer.
-func startChild(t *testing.T, o childOrder, credential *syscall.Credential) *child {
+func startChild(t testing.TB, o childOrder, credential *syscall.Credential) *child {
 	t.Helper()
 	order, err := json.Marshal(o)
 	require.NoError(t, err)
@@ -114,20 +114,20 @@ func startChild(t *testing.T, o childOrder, credential *syscall.Credential) *chi
 }
 
 // stop ends the child as its owner would.
-func (c *child) stop(t *testing.T) {
+func (c *child) stop(t testing.TB) {
 	t.Helper()
 	require.NoError(t, c.stdin.Close())
 	require.NoError(t, c.cmd.Wait())
 }
 
 // kill ends the child as the kernel would.
-func (c *child) kill(t *testing.T) {
+func (c *child) kill(t testing.TB) {
 	t.Helper()
 	require.NoError(t, c.cmd.Process.Kill())
 	require.Error(t, c.cmd.Wait())
 }
 
-func copyFile(t *testing.T, from, to string) string {
+func copyFile(t testing.TB, from, to string) string {
 	t.Helper()
 	in, err := os.Open(from)
 	require.NoError(t, err)

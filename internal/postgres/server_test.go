@@ -79,11 +79,11 @@ func TestABusyBackendDoesNotPreventTheRestart(t *testing.T) {
 	s := start(t, options(t, openDir(t)))
 	busy := make(chan error, 1)
 	go func() {
-		_, err := tryQuery[int](s.URL(), "select count(*)::int from generate_series(1, 100000000000)")
+		_, err := tryQuery[int](s.URL(), "select count(*)::int from generate_series(1, 1000000) busy, generate_series(1, 1000000)")
 		busy <- err
 	}()
 	require.Eventually(t, func() bool {
-		n, err := tryQuery[int](s.URL(), "select count(*)::int from pg_stat_activity where query like '%100000000000%' and pid <> pg_backend_pid()")
+		n, err := tryQuery[int](s.URL(), "select count(*)::int from pg_stat_activity where query like '%1000000) busy%' and state = 'active' and pid <> pg_backend_pid()")
 		return err == nil && n == 1
 	}, 10*time.Second, 10*time.Millisecond)
 	before := s.Pid()
@@ -123,12 +123,13 @@ func TestAForeignProcessInThePidFileIsNoServer(t *testing.T) {
 	// belongs to a process of the same user that has nothing to do with it.
 	foreign := startChild(t, childOrder{Dir: openDir(t)}, nil)
 	require.Empty(t, foreign.Error)
-	pidFile := filepath.Join(s.DataDir(), "postmaster.pid")
-	require.NoError(t, os.WriteFile(pidFile, []byte(strconv.Itoa(foreign.Pid)+"\n"+s.DataDir()+"\n"), 0o600))
 	info, err := os.Stat(s.DataDir())
 	require.NoError(t, err)
 	owner := info.Sys().(*syscall.Stat_t)
-	require.NoError(t, os.Chown(pidFile, int(owner.Uid), int(owner.Gid)))
+	for _, file := range []string{filepath.Join(s.DataDir(), "postmaster.pid"), filepath.Join(s.SocketDir(), ".s.PGSQL.5432.lock")} {
+		require.NoError(t, os.WriteFile(file, []byte(strconv.Itoa(foreign.Pid)+"\n"+s.DataDir()+"\n"), 0o600))
+		require.NoError(t, os.Chown(file, int(owner.Uid), int(owner.Gid)))
+	}
 
 	again := start(t, options(t, dir))
 	require.Equal(t, 1, query[int](t, again.URL(), "select 1"))

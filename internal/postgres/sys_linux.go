@@ -21,6 +21,9 @@ func asUser(attr *syscall.SysProcAttr, a account, uid int) error {
 	return nil
 }
 
+// seesBackends says that processesIn lists backends as well as the postmaster.
+const seesBackends = true
+
 // processesIn lists the server processes of the data folder dir, backends
 // included: each has the folder as its working folder.
 func processesIn(dir string) []int {

@@ -19,6 +19,9 @@ func asUser(*syscall.SysProcAttr, account, int) error {
 	return errors.New("this user id has no line in the password file")
 }
 
+// seesBackends says that processesIn lists backends as well as the postmaster.
+const seesBackends = false
+
 // processesIn lists the server processes of the data folder dir. Only the
 // postmaster shows the folder, in its command line.
 func processesIn(dir string) []int {
