@@ -226,6 +226,7 @@ func (x *execution) probe(ctx context.Context) (done bool, err error) {
 		s.ordered(&unscoped, x.order, nBool(true), x.from, true, x.rd.tuning.probeKeys, 0)
 		s.write(") t")
 		s.where(x.q, x.q.filter)
+		s.write(" order by ", x.order.by(x.order.hidden("t")...))
 		s.limit(x.limit, x.offset)
 	})
 	if err := x.collect(ctx, s); err != nil {

@@ -61,6 +61,7 @@ create table m.items (
 create table m.item_labels (item_id uuid, label text, label_f text collate "C");
 create table m.item_tags (item_id uuid, tag_id uuid);
 create table m.item_organizations (item_id uuid, organization_id uuid);
+create table m.counters (table_name text, key text, n bigint);
 create index on m.items (name_f, id);
 create index on m.items (reverse(name_f));
 create index on m.items using gin (name_f gin_trgm_ops);
@@ -101,6 +102,7 @@ func modelResource(adjust func(*Resource)) *Resource {
 		},
 		Indexes:     []string{"organization_id,name_f", "organization_id"},
 		DefaultSort: Sort{Field: "name"},
+		Counters:    []string{"", "organization_id", "is_active", "organization_id,is_active"},
 	}
 	adjust(&r)
 	return MustDefine(r)
@@ -243,6 +245,10 @@ func (m *model) store(t testing.TB, pool *pgxpool.Pool) {
 		}
 	}
 	require.NoError(t, pool.SendBatch(ctx, batch).Close())
+	execute(t, pool, "insert into m.counters select 'items', '', count(*) from m.items")
+	execute(t, pool, "insert into m.counters select 'items', 'organization_id='||coalesce(organization_id::text, ''), count(*) from m.items group by 2")
+	execute(t, pool, "insert into m.counters select 'items', 'is_active='||is_active, count(*) from m.items group by 2")
+	execute(t, pool, "insert into m.counters select 'items', 'organization_id='||coalesce(organization_id::text, '')||'&is_active='||is_active, count(*) from m.items group by 2")
 	execute(t, pool, "vacuum analyze")
 }
 

@@ -145,7 +145,7 @@ func (q *plan) fixedColumns() (map[string]bool, bool) {
 // leads tells whether an index starts with exactly the fixed columns, in any
 // sequence, and then has the sort column.
 func leads(index string, fixed map[string]bool, key string) bool {
-	columns := strings.Split(strings.ReplaceAll(index, " ", ""), ",")
+	columns := splitColumns(index)
 	if key == "" {
 		columns = append(columns, "")
 	}

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -22,10 +21,10 @@ type Querier interface {
 
 // Options of a Reader; all may be left out.
 type Options struct {
-	// Counter gives the number of rows of a table that the projection keeps
-	// beside it, of all organizations (organizations nil) or of some. It is not
-	// ok for tables without counters; their rows are then counted.
-	Counter func(ctx context.Context, db Querier, table string, organizations []uuid.UUID) (n int64, ok bool, err error)
+	// Counter sums the counts a projection keeps beside a table; see
+	// Resource.Counters for the keys. ReadCounters when nil. Not ok means that
+	// the rows must be counted.
+	Counter func(ctx context.Context, db Querier, table string, keys []string) (n int64, ok bool, err error)
 
 	// Version changes whenever the rows of a table do, and before a writer is
 	// told that they did: the position of its projection. It makes totals and
@@ -70,6 +69,9 @@ const cacheAge = 30 * time.Second
 
 // NewReader makes a Reader.
 func NewReader(pool *pgxpool.Pool, options Options) *Reader {
+	if options.Counter == nil {
+		options.Counter = ReadCounters
+	}
 	return &Reader{
 		pool: pool, options: options, tuning: defaultTuning,
 		totals: newCache[int64](4096, cacheAge), anchors: newCache[*anchors](64, 10*cacheAge),

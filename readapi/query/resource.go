@@ -53,6 +53,12 @@ type Resource struct {
 	// one sort column need not be listed.
 	Indexes []string
 
+	// Counters are the counts the projection keeps, by the columns they are kept
+	// for: "" for all rows, "organization_id", "organization_id,status". Their
+	// keys are "" and "organization_id=<value>&status=<value>", with values as
+	// Postgres writes them; a count without a row is zero.
+	Counters []string
+
 	byName map[string]*Field
 	joins  map[string]*Join
 }
@@ -145,9 +151,9 @@ func Define(r Resource) (*Resource, error) {
 	d.scope()
 	d.defineJoins()
 	d.defineFields()
-	for _, ix := range r.Indexes {
-		for _, c := range strings.Split(ix, ",") {
-			d.column(strings.TrimSpace(c))
+	for _, list := range append(append([]string(nil), r.Indexes...), r.Counters...) {
+		for _, c := range splitColumns(list) {
+			d.column(c)
 		}
 	}
 	if f := r.DefaultSort.Field; f != "" {
@@ -282,6 +288,18 @@ func (d *definition) field(f *Field) {
 	}
 	d.check(f.Kind == Text || f.Ops&Substring == 0, "field %s: %s only for text", f.Name, f.Ops&Substring)
 	d.check(!f.Nullable || f.Join == "" || !f.Sortable, "field %s: joined sort columns must not be nullable", f.Name)
+}
+
+// splitColumns reads a list of columns, "a, b".
+func splitColumns(list string) []string {
+	if list == "" {
+		return nil
+	}
+	columns := strings.Split(list, ",")
+	for i := range columns {
+		columns[i] = strings.TrimSpace(columns[i])
+	}
+	return columns
 }
 
 // column is the column comparisons and orders use.

@@ -3,6 +3,8 @@ package query
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -62,71 +64,151 @@ func (rd *Reader) knownTotal(ctx context.Context, q *plan, key string) (int64, b
 			return n, true, nil
 		}
 	}
-	organizations, ok := q.countedBy()
-	if !ok || rd.options.Counter == nil {
+	keys, ok := q.counterKeys()
+	if !ok {
 		return 0, false, nil
 	}
-	n, ok, err := rd.options.Counter(ctx, rd.pool, q.r.Table, organizations)
+	n, ok, err := rd.options.Counter(ctx, rd.pool, q.r.Table, keys)
 	return n, ok, storageFault(err)
 }
 
-// countedBy tells by which organizations the rows are selected, when nothing
-// else selects them; nil means all.
-func (q *plan) countedBy() ([]uuid.UUID, bool) {
-	if q.unfiltered() {
-		switch {
-		case !q.scoped():
-			return nil, true
-		case q.r.ScopeVia != nil:
-			return nil, false // rows of two organizations would count twice
-		}
-		return q.scope.ids, true
+// ReadCounters is the usual Options.Counter: it sums rows of the table
+// counters(table_name, key, n) in the schema of the table.
+func ReadCounters(ctx context.Context, db Querier, table string, keys []string) (int64, bool, error) {
+	schema, name, ok := strings.Cut(table, ".")
+	if !ok || !tableName.MatchString(table) {
+		return 0, false, nil
 	}
-	ids, ok := q.filteredOrganizations()
+	var n int64
+	err := db.QueryRow(ctx, "select coalesce(sum(n), 0)::bigint from "+schema+".counters where table_name = $1 and key = any($2)", name, keys).Scan(&n)
+	return n, err == nil, err
+}
+
+// maxCounters is how many counters are summed rather than rows counted.
+const maxCounters = 2000
+
+// counterKeys are the keys of the counters that add up to the total. It is
+// not ok when the rows are selected by more than columns that are counted.
+func (q *plan) counterKeys() ([]string, bool) {
+	values, ok := q.selectedValues()
 	if !ok {
 		return nil, false
 	}
-	if !q.scoped() {
-		return ids, true
-	}
-	visible := make(map[uuid.UUID]bool, len(q.scope.ids))
-	for _, id := range q.scope.ids {
-		visible[id] = true
-	}
-	both := []uuid.UUID{}
-	for _, id := range ids {
-		if visible[id] {
-			both = append(both, id)
-		}
-	}
-	return both, true
-}
-
-// filteredOrganizations are the ids of a filter that is nothing but a choice
-// of organizations.
-func (q *plan) filteredOrganizations() ([]uuid.UUID, bool) {
-	if q.r.ScopeColumn == "" {
-		return nil, false
-	}
-	switch n := q.filter.(type) {
-	case nRefs:
-		return n.ids, n.fk == q.r.ScopeColumn
-	case nCmp:
-		if n.f.column() != q.r.ScopeColumn || n.f.Join != "" || n.f.Sub != nil {
-			return nil, false
-		}
-		if n.op == Eq {
-			return []uuid.UUID{n.v.(uuid.UUID)}, true
-		}
-		if n.op == In {
-			return distinctIDs(castList[uuid.UUID](n.vs)), true
+	for _, counter := range q.r.Counters {
+		if keys, ok := keysOf(splitColumns(counter), values); ok {
+			return keys, true
 		}
 	}
 	return nil, false
 }
 
+// keysOf writes a counter's keys, "a=<value>&b=<value>", for all combinations
+// of the values. It is not ok unless the values are of exactly its columns.
+func keysOf(columns []string, values map[string][]string) ([]string, bool) {
+	if len(columns) != len(values) {
+		return nil, false
+	}
+	keys := []string{""}
+	for i, c := range columns {
+		list, ok := values[c]
+		if !ok || len(keys)*len(list) > maxCounters {
+			return nil, false
+		}
+		separator := ""
+		if i > 0 {
+			separator = "&"
+		}
+		var longer []string
+		for _, key := range keys {
+			for _, v := range list {
+				longer = append(longer, key+separator+c+"="+v)
+			}
+		}
+		keys = longer
+	}
+	return keys, true
+}
+
+// selectedValues are the values that scope and filter select of each column,
+// when that is all they do.
+func (q *plan) selectedValues() (map[string][]string, bool) {
+	values := map[string][]string{}
+	add := func(column string, list []string) {
+		if earlier, ok := values[column]; ok {
+			list = intersection(earlier, list)
+		}
+		values[column] = list
+	}
+	if q.scoped() {
+		if q.r.ScopeVia != nil {
+			return nil, false // rows of two organizations would count twice
+		}
+		add(q.r.ScopeColumn, idTexts(q.scope.ids))
+	}
+	parts := []node{q.filter}
+	if and, ok := q.filter.(nAnd); ok {
+		parts = and
+	}
+	for _, p := range parts {
+		switch p := p.(type) {
+		case nBool:
+		case nRefs:
+			add(p.fk, idTexts(p.ids))
+		case nCmp:
+			list, ok := counterValues(p)
+			if !ok {
+				return nil, false
+			}
+			add(p.f.column(), list)
+		default:
+			return nil, false
+		}
+	}
+	return values, true
+}
+
+// counterValues are the values of an equality, as Postgres writes them.
+func counterValues(c nCmp) ([]string, bool) {
+	vs := c.vs
+	if c.op == Eq {
+		vs = []any{c.v}
+	}
+	if c.op != Eq && c.op != In || c.f.Join != "" || c.f.Sub != nil || c.f.Kind == Time {
+		return nil, false
+	}
+	var texts []string
+	for _, v := range vs {
+		if text := fmt.Sprint(v); !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+	}
+	return texts, true
+}
+
+func idTexts(ids []uuid.UUID) []string {
+	texts := make([]string, len(ids))
+	for i, id := range ids {
+		texts[i] = id.String()
+	}
+	return texts
+}
+
+func intersection(a, b []string) []string {
+	in := make(map[string]bool, len(a))
+	for _, x := range a {
+		in[x] = true
+	}
+	var both []string
+	for _, x := range b {
+		if in[x] {
+			both = append(both, x)
+		}
+	}
+	return both
+}
+
 func distinctIDs(ids []uuid.UUID) []uuid.UUID {
-	seen := map[uuid.UUID]bool{}
+	seen := make(map[uuid.UUID]bool, len(ids))
 	var distinct []uuid.UUID
 	for _, id := range ids {
 		if !seen[id] {
