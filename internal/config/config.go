@@ -26,7 +26,7 @@ type Config struct {
 	HTTPAddr      Address       `env:"DOCKET_HTTP_ADDR" envDefault:"127.0.0.1:8080" doc:"Address of the main listener: every dialect, the admin API, health and metrics."`
 	SafeqAddr     Address       `env:"DOCKET_SAFEQ_ADDR" envDefault:"127.0.0.1:7300" doc:"Address of the SAFEQ dialect's own listener. \"off\" opens none; the dialect stays reachable below /safeq on the main listener."`
 	PublicURL     string        `env:"DOCKET_PUBLIC_URL" doc:"Address under which clients reach the main listener, for absolute links in answers. Empty: taken from each request's Host."`
-	PostgresURL   string        `env:"DOCKET_POSTGRES_URL" secret:"url" doc:"PostgreSQL 15 or later for read models and jobs (postgres://user:password@host:5432/database). Empty: a private server under the data folder."`
+	PostgresURL   string        `env:"DOCKET_POSTGRES_URL" secret:"url" doc:"PostgreSQL 14 or later for read models and jobs (postgres://user:password@host:5432/database). Empty: a private server under the data folder."`
 	PGBin         string        `env:"DOCKET_PG_BIN" doc:"Folder with the programs postgres and initdb for the private server, or \"download\". Empty: an installed server, else a download."`
 	EventstoreURL string        `env:"DOCKET_EVENTSTORE_URL" secret:"url" doc:"EventStoreDB or KurrentDB (esdb://host:2113?tls=true). Empty: the embedded single-node server under the data folder."`
 	SecretKey     string        `env:"DOCKET_SECRET_KEY" secret:"true" doc:"32 random bytes in base64, from which everything sealed or hashed with a key is derived. All processes of an installation need the same one. Empty: generated once and kept in the data folder, readable by its owner only. Losing it loses every sealed value."`
