@@ -77,6 +77,21 @@ func list[T, I any](r *Reads, op httpx.Op, shape *query.Shape[T], narrow func(ct
 	})
 }
 
+// everything registers a GET of a list that documents no pages.
+func everything[T, I any](r *Reads, op httpx.Op, shape *query.Shape[T], narrow func(ctx context.Context, in *I) (query.Expr, error)) {
+	op.Method, op.Returns = http.MethodGet, Envelope[[]T]{}
+	httpx.Register(r.api, op, func(ctx context.Context, in *I) (*httpx.Raw, error) {
+		req := query.Request{Shape: shape, Scope: scopeOf(ctx)}
+		if narrow != nil {
+			var err error
+			if req.Filter, err = narrow(ctx, in); err != nil {
+				return nil, err
+			}
+		}
+		return r.all(ctx, req), nil
+	})
+}
+
 // all streams a list without pages: one page as long as the list.
 func (r *Reads) all(ctx context.Context, req query.Request) *httpx.Raw {
 	return &httpx.Raw{ContentType: "application/json", Stream: func(w io.Writer) error {

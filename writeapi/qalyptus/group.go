@@ -2,12 +2,15 @@ package qalyptus
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"slices"
 
 	"docket/commands"
 	commanded "docket/commands/directory"
 	"docket/domain"
 	"docket/domain/directory"
+	"docket/domain/fault"
 	"docket/internal/httpx"
 	"docket/readapi/qalyptus"
 
@@ -27,6 +30,15 @@ func (b groupBody) details() commanded.Details {
 
 type addGroup struct{ Body groupBody }
 
+type groupMembers struct {
+	Body struct {
+		GroupID     uuid.UUID   `json:"groupId"`
+		Name        string      `json:"name" minLength:"1"`
+		Description *string     `json:"description,omitempty" nullable:"true"`
+		UserIDs     []uuid.UUID `json:"userIds,omitempty" nullable:"true" maxItems:"10000"`
+	}
+}
+
 type updateGroup struct {
 	ID   uuid.UUID `path:"id"`
 	Body groupBody
@@ -38,6 +50,8 @@ func registerGroups(w *writes) {
 		Permission: "groups.create", Success: http.StatusCreated, Returns: qalyptus.Envelope[qalyptus.Group]{}}, w.addGroup)
 	httpx.Register(w.API, httpx.Op{ID: "25", Method: http.MethodPut, Path: "/groups/{id}", Summary: "Update group", Tags: tags,
 		Permission: "groups.edit", Returns: qalyptus.Envelope[qalyptus.Group]{}}, w.updateGroup)
+	httpx.Register(w.API, httpx.Op{ID: "29", Method: http.MethodPut, Path: "/groups/members", Summary: "Update group members", Tags: tags,
+		Permission: "groups.edit", Returns: qalyptus.Envelope[qalyptus.Group]{}}, w.setMembers)
 	deleteOne(w, httpx.Op{ID: "27", Path: "/groups/{id}", Summary: "Delete group", Tags: tags, Permission: "groups.delete"}, deleteGroup)
 	deleteMany(w, httpx.Op{ID: "24", Path: "/groups", Summary: "Delete multiple groups", Tags: tags, Permission: "groups.delete"}, deleteGroup)
 }
@@ -63,4 +77,51 @@ func (w *writes) group(ctx context.Context, status int, id domain.ID, done comma
 		return nil, err
 	}
 	return qalyptus.Written(ctx, w.Reads, status, qalyptus.GroupShape, id, done.Current, func() qalyptus.Group { return qalyptus.GroupOf(done.State) })
+}
+
+// setMembers replaces who is in a group, and what describes it: the body of this
+// operation repeats the group's name and description. userIds null or absent
+// leaves the members as they are.
+func (w *writes) setMembers(ctx context.Context, in *groupMembers) (*httpx.Raw, error) {
+	joins, leaves, err := w.memberChanges(ctx, in.Body.GroupID, in.Body.UserIDs)
+	if err != nil {
+		return nil, err
+	}
+	details := commanded.Details{Name: in.Body.Name, Description: text(in.Body.Description)}
+	var done commands.Result[directory.Group]
+	current, err := commands.Together(ctx, w.Bus, func(ctx context.Context) error {
+		if _, err := commands.SendAll(ctx, w.Bus, append(joins, leaves...)...); err != nil {
+			return err
+		}
+		done, err = commands.Send(ctx, w.Bus, commanded.UpdateGroup{ID: in.Body.GroupID, Details: details})
+		return err
+	})
+	done.Current = current
+	return w.group(ctx, http.StatusOK, in.Body.GroupID, done, err)
+}
+
+// memberChanges are the commands that lead from the members a group has to those
+// it shall have. Members live with the users, so there is one command for each.
+func (w *writes) memberChanges(ctx context.Context, group domain.ID, want []domain.ID) (joins, leaves []commands.Command[directory.User], err error) {
+	if want == nil {
+		return nil, nil, nil
+	}
+	have, err := w.Contents.Members(ctx, group)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, id := range want {
+		if slices.Contains(want[:i], id) {
+			return nil, nil, fault.InvalidField(fmt.Sprintf("userIds[%d]", i), "is named twice")
+		}
+		if !slices.Contains(have, id) {
+			joins = append(joins, commanded.JoinGroup{UserID: id, GroupID: group})
+		}
+	}
+	for _, id := range have {
+		if !slices.Contains(want, id) {
+			leaves = append(leaves, commanded.LeaveGroup{UserID: id, GroupID: group})
+		}
+	}
+	return joins, leaves, nil
 }

@@ -5,22 +5,33 @@ package qalyptus
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"docket/commands"
 	"docket/domain"
 	"docket/internal/httpx"
+	"docket/internal/vault"
 	"docket/readapi/qalyptus"
-	"docket/readapi/query"
 
 	"github.com/google/uuid"
 )
 
 // Config is what the writes need.
 type Config struct {
-	API    *httpx.API
-	Bus    *commands.Bus
-	Reads  *qalyptus.Reads
-	Reader *query.Reader // for what a command can't know by itself: who is in a group
+	API        *httpx.API
+	Bus        *commands.Bus
+	Reads      *qalyptus.Reads
+	Contents   Contents
+	Vault      *vault.Vault
+	MaxKeyLife time.Duration // of API keys
+}
+
+// Contents knows what a command can't, because it stands in other aggregates.
+type Contents interface {
+	// Empty is a Conflict fault for an organization that still holds something.
+	Empty(ctx context.Context, organization domain.ID) error
+	// Members of a group.
+	Members(ctx context.Context, group domain.ID) ([]domain.ID, error)
 }
 
 type writes struct{ Config }
@@ -29,7 +40,7 @@ type writes struct{ Config }
 func Register(c Config) {
 	w := &writes{c}
 	for _, add := range []func(*writes){
-		registerGroups,
+		registerAPIKeys, registerGroups, registerOrganizations, registerRoles, registerUsers,
 	} {
 		add(w)
 	}

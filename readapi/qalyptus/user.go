@@ -1,0 +1,106 @@
+package qalyptus
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"docket/domain"
+	"docket/domain/directory"
+	"docket/domain/fault"
+	"docket/internal/httpx"
+	"docket/readapi/query"
+)
+
+// User as this API shows it: somebody who logs in, or a recipient.
+type User struct {
+	ID            domain.ID `json:"id" col:"id"`
+	Type          string    `json:"type" col:"kind"`
+	UserName      string    `json:"userName" col:"user_name"`
+	DomainAccount string    `json:"domainAccount" col:"domain_account"`
+	FirstName     string    `json:"firstName" col:"first_name"`
+	LastName      string    `json:"lastName" col:"last_name"`
+	FullName      string    `json:"fullName" col:"full_name"`
+	Email         string    `json:"email" col:"email"`
+	IsActive      bool      `json:"isActive" col:"is_active"`
+	IsoLanguage   string    `json:"isoLanguage" col:"language"`
+	Roles         []Ref     `json:"roles" col:"role_refs,json"`
+	Organizations []Ref     `json:"organizations" col:"organization_refs,json"`
+	Groups        []Ref     `json:"groups" col:"group_refs,json"`
+	CreatedDate   time.Time `json:"createdDate" col:"created_at"`
+	ModifiedDate  time.Time `json:"modifiedDate" col:"modified_at"`
+}
+
+var users = query.MustDefine(query.Resource{
+	Name: "user", Table: "rm_directory.users",
+	ScopeVia: &query.Membership{Table: "rm_directory.user_organizations", Row: "user_id", Organization: "organization_id"},
+	Fields: []query.Field{
+		{Name: "full_name", Aliases: []string{"fullName"}, Column: "full_name", Folded: "full_name_f", Ops: textOps, Sortable: true, Reversed: true},
+		{Name: "email", Column: "email", Folded: "email_f", Ops: textOps, Sortable: true, Reversed: true},
+		{Name: "userName", Column: "user_name", Folded: "user_name_f", Sortable: true},
+		{Name: "is_active", Aliases: []string{"isActive"}, Column: "is_active", Kind: query.Bool, Ops: query.Eq, Sortable: true},
+		{Name: "group_id", Kind: query.UUID, Ops: query.Eq, Sub: &query.Sub{Table: "rm_directory.user_groups", Row: "user_id", Column: "group_id"}},
+		{Name: "groups", Column: "groups_count", Kind: query.Int, Sortable: true},
+		{Name: "type", Column: "kind", Exact: true, Sortable: true, Ops: query.Eq, Hidden: true},
+		{Name: "createdDate", Column: "created_at", Kind: query.Time, Sortable: true},
+		{Name: "modifiedDate", Column: "modified_at", Kind: query.Time, Sortable: true},
+	},
+	DefaultSort: query.Sort{Field: "full_name"},
+})
+
+// UserShape reads users and recipients.
+var UserShape = query.MustShape[User](users,
+	query.Virtual("role_refs", membershipSQL("roles", "user_roles", "role_id")),
+	query.Virtual("organization_refs", membershipSQL("organizations", "user_organizations", "organization_id")),
+	query.Virtual("group_refs", membershipSQL("groups", "user_groups", "group_id")))
+
+// membershipSQL gathers {id, name} of what a user belongs to.
+func membershipSQL(table, through, id string) string {
+	return fmt.Sprintf(`select coalesce(jsonb_agg(jsonb_build_object('id', x.id, 'name', x.name) order by x.name, x.id), '[]')
+		from rm_directory.%[2]s m join rm_directory.%[1]s x on x.id = m.%[3]s where m.user_id = t.id`, table, through, id)
+}
+
+// UserOf is a user as the command side knows them.
+func UserOf(u directory.User) User {
+	return User{ID: u.ID, Type: string(u.Kind), UserName: u.UserName, DomainAccount: u.DomainAccount, FirstName: u.FirstName, LastName: u.LastName,
+		FullName: directory.FullName(u.FirstName, u.LastName), Email: u.Email, IsActive: u.Active, IsoLanguage: u.Language,
+		Roles: refsOf(u.Roles), Organizations: refsOf(u.InOrgs), Groups: refsOf(u.Groups), CreatedDate: u.CreatedAt, ModifiedDate: u.ModifiedAt}
+}
+
+func registerUsers(r *Reads) {
+	tags := []string{"User"}
+	kind := func(k directory.UserKind) func(context.Context) query.Expr {
+		return func(context.Context) query.Expr { return query.Equals("type", string(k)) }
+	}
+	list[User, Listing](r, httpx.Op{ID: "172", Path: "/users", Summary: "Get all users", Tags: tags, Permission: "users.view"}, UserShape, nil)
+	get(r, httpx.Op{ID: "175", Path: "/users/{id}", Summary: "Get user by id", Tags: tags, Permission: "users.view"}, UserShape, nil)
+	get(r, httpx.Op{ID: "182", Path: "/users/recipients/{id}", Summary: "Get recipient by id", Tags: tags, Permission: "users.view"}, UserShape, kind(directory.KindRecipient))
+	httpx.Register(r.api, httpx.Op{ID: "178", Method: http.MethodGet, Path: "/users/profile", Summary: "Get user profile", Tags: tags, Returns: Envelope[User]{}},
+		func(ctx context.Context, _ *struct{}) (*httpx.Raw, error) {
+			actor, ok := domain.ActorOf(ctx)
+			if !ok {
+				return nil, fault.New(fault.Unauthenticated, "credential.missing", "a credential is needed")
+			}
+			// One sees oneself wherever one works.
+			data, err := r.reader.Get(ctx, query.Request{Shape: UserShape, Scope: query.Everything()}, actor.UserID)
+			if err != nil {
+				return nil, err
+			}
+			return &httpx.Raw{ContentType: "application/json", Body: Wrap(data)}, nil
+		})
+	everything(r, httpx.Op{ID: "28", Path: "/groups/{id}/members", Summary: "Get group members", Tags: []string{"Group"}, Permission: "groups.view"}, UserShape,
+		func(ctx context.Context, in *ByID) (query.Expr, error) {
+			return query.Equals("group_id", in.ID), r.exists(ctx, GroupShape, in.ID)
+		})
+}
+
+// userOrGroup reads the type of a principal.
+func userOrGroup(text string) (any, error) {
+	switch kind := strings.ToLower(text); kind {
+	case "user", "group":
+		return kind, nil
+	}
+	return nil, fmt.Errorf("is neither user nor group")
+}
