@@ -2,9 +2,7 @@ package commands
 
 import (
 	"context"
-	"hash/maphash"
 	"log/slog"
-	"sync"
 	"time"
 
 	"docket/domain"
@@ -48,8 +46,7 @@ type Bus struct {
 	folders map[string]folder
 	inspect map[string]inspector
 	cache   *otter.Cache[string, any]
-	seed    maphash.Seed
-	locks   [512]sync.Mutex
+	turns   turns
 	numbers numbers
 }
 
@@ -68,7 +65,6 @@ func NewBus(c Config) *Bus {
 		store: c.Store, codec: c.Codec, digest: c.Digest, waiter: c.Waiter, wait: c.Wait, log: c.Logger, reached: c.Reached,
 		folders: make(map[string]folder), inspect: make(map[string]inspector),
 		cache: otter.Must(&otter.Options[string, any]{MaximumSize: c.CacheSize}),
-		seed:  maphash.MakeSeed(),
 	}
 }
 
@@ -78,7 +74,7 @@ func Register[S domain.State[S]](b *Bus, category string) {
 		panic("aggregate registered twice: " + category)
 	}
 	b.folders[category] = func(ctx context.Context, b *Bus, stream string) ([]domain.Key, eventstore.Revision, error) {
-		f, err := loadDelta[S](loader{ctx, b}, stream)
+		f, err := loadDelta[S](loader{ctx: ctx, bus: b}, stream)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -92,12 +88,6 @@ func (b *Bus) reach(point string) {
 	if b.reached != nil {
 		b.reached(point)
 	}
-}
-
-// lock serialises the commands of this process on one stream, so that they
-// don't conflict with each other. Those of other processes may.
-func (b *Bus) lock(stream string) *sync.Mutex {
-	return &b.locks[maphash.String(b.seed, stream)%uint64(len(b.locks))]
 }
 
 // Await waits for read models on behalf of whoever appended elsewhere.
@@ -114,6 +104,9 @@ func (b *Bus) Await(ctx context.Context, position eventstore.Position, types []s
 // models once, at the end. current tells whether those have passed all of them.
 func Together(ctx context.Context, b *Bus, run func(ctx context.Context) error) (current bool, err error) {
 	r := RequestOf(ctx)
+	if r == nil {
+		return false, errNoRequest
+	}
 	r.mu.Lock()
 	nested := r.batch != nil
 	if !nested {

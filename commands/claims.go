@@ -25,9 +25,15 @@ import (
 //   - A slow release meets the owner taking the value back: the release expects
 //     the claim's revision from before the owner's append, and taking back
 //     moves that revision.
+//   - A command takes a value and then does not need it, while another of the
+//     same aggregate takes it too and records it: taking always moves the
+//     claim's revision, and a command gives back only at the revision of its own
+//     taking, and only what did not belong to its aggregate already. So the
+//     claim it gives back is one that nobody else of its aggregate counts on.
 
 // claimState is what a claim stream says.
 type claimState struct {
+	stream   string
 	owner    string // "" when free
 	revision eventstore.Revision
 }
@@ -41,7 +47,7 @@ func (b *Bus) claimStream(k domain.Key) string {
 }
 
 func (b *Bus) loadClaim(ctx context.Context, stream string) (claimState, error) {
-	c := claimState{revision: eventstore.NoStream}
+	c := claimState{stream: stream, revision: eventstore.NoStream}
 	for r, err := range b.store.Load(ctx, stream, 0) {
 		if err != nil {
 			return c, err
@@ -72,6 +78,9 @@ const claimRounds = 20
 func (b *Bus) take(ctx context.Context, s *sending, k domain.Key) error {
 	stream := b.claimStream(k)
 	claim := claimState{revision: eventstore.NoStream} // most values are new: try that first
+	if at, again := s.taken[k]; again {
+		claim = claimState{owner: s.stream, revision: at}
+	}
 	patience := claimPatience
 	for range claimRounds {
 		if claim.owner != "" && claim.owner != s.stream {
@@ -104,6 +113,7 @@ func (b *Bus) take(ctx context.Context, s *sending, k domain.Key) error {
 		event := ClaimTaken{Kind: k.Kind, Scope: k.Scope, Owner: s.stream}
 		err := b.appendKernel(ctx, s, stream, claim.revision, event)
 		if err == nil {
+			s.took(k, claim)
 			return nil
 		}
 		if !isWrongRevision(err) {
@@ -132,9 +142,49 @@ func (b *Bus) void(ctx context.Context, s *sending, owner string, at eventstore.
 	return b.appendKernel(ctx, s, owner, at, ClaimVoided{Claim: claim})
 }
 
+// took notes a claim as one to give back, unless it was the aggregate's before
+// by another command's doing.
+func (s *sending) took(k domain.Key, before claimState) {
+	if at, again := s.taken[k]; before.owner == s.stream && (!again || at != before.revision) {
+		delete(s.taken, k)
+		return
+	}
+	if s.taken == nil {
+		s.taken = make(map[domain.Key]eventstore.Revision)
+	}
+	s.taken[k] = before.revision + 1
+}
+
+// giveBack releases claims taken for an append that did not happen.
+func (b *Bus) giveBack(ctx context.Context, s *sending) {
+	for k, at := range s.taken {
+		b.release(ctx, s, b.claimStream(k), at)
+	}
+}
+
+// claimsHeld are the claims of keys that this aggregate owns.
+func (b *Bus) claimsHeld(ctx context.Context, s *sending, keys []domain.Key) ([]claimState, error) {
+	var held []claimState
+	for _, k := range keys {
+		claim, err := b.loadClaim(ctx, b.claimStream(k))
+		if err != nil {
+			return nil, err
+		}
+		if claim.owner == s.stream {
+			held = append(held, claim)
+		}
+	}
+	return held, nil
+}
+
+// releasePatience bounds a release, which goes on when the caller has left.
+const releasePatience = 2 * time.Second
+
 // release gives a claim up that stood at a known revision. It is best effort:
 // a claim left behind is taken over by whoever wants it.
 func (b *Bus) release(ctx context.Context, s *sending, stream string, at eventstore.Revision) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasePatience)
+	defer cancel()
 	err := b.appendKernel(ctx, s, stream, at, ClaimReleased{Owner: s.stream})
 	if err != nil && !isWrongRevision(err) {
 		b.log.WarnContext(ctx, "claim not released; the next claimant will take it over", "claim", stream, "error", err)

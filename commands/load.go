@@ -24,8 +24,9 @@ type folded[S any] struct {
 }
 
 type loader struct {
-	ctx context.Context
-	bus *Bus
+	ctx   context.Context
+	bus   *Bus
+	fresh bool // trust no baseline
 }
 
 // cached is the kept baseline of a stream, or an empty one.
@@ -59,9 +60,10 @@ func loadDelta[S domain.State[S]](l loader, stream string) (folded[S], error) {
 	return f, nil
 }
 
-// loadFresh trusts a baseline that was checked a moment ago.
+// loadFresh trusts a baseline that was checked a moment ago, unless the loader
+// says otherwise.
 func loadFresh[S domain.State[S]](l loader, stream string) (folded[S], error) {
-	if f := cached[S](l.bus, stream); f.revision >= 0 && time.Since(f.checked) < refFreshness {
+	if f := cached[S](l.bus, stream); !l.fresh && f.revision >= 0 && time.Since(f.checked) < refFreshness {
 		return f, nil
 	}
 	return loadDelta[S](l, stream)
@@ -79,7 +81,7 @@ func keep[S any](b *Bus, stream string, f folded[S]) {
 
 // Load is the current state of an aggregate, read from its stream.
 func Load[S domain.State[S]](ctx context.Context, b *Bus, stream string) (S, eventstore.Revision, error) {
-	f, err := loadDelta[S](loader{ctx, b}, stream)
+	f, err := loadDelta[S](loader{ctx: ctx, bus: b}, stream)
 	return f.state, f.revision, err
 }
 

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"math"
 	"sync"
 
 	"docket/domain/fault"
@@ -14,10 +15,11 @@ import (
 const numberBlock = 64
 
 type numbers struct {
-	mu     sync.Mutex
-	blocks map[string]*block // by kind
+	mu    sync.Mutex // for the map; a block is guarded by its stream's turn
+	kinds map[string]*block
 }
 
+// block is what this process may hand out of one kind.
 type block struct {
 	next, last int32
 	revision   eventstore.Revision // of the event that reserved it
@@ -27,53 +29,64 @@ func numberStream(kind string) string { return "numbers-" + kind }
 
 // number hands out the next number of a kind, from 1.
 func (b *Bus) number(ctx context.Context, s *sending, kind string) (int32, error) {
-	b.numbers.mu.Lock()
-	defer b.numbers.mu.Unlock()
-	if b.numbers.blocks == nil {
-		b.numbers.blocks = make(map[string]*block)
+	stream := numberStream(kind)
+	if err := b.turns.take(ctx, stream); err != nil {
+		return 0, err
 	}
-	have := b.numbers.blocks[kind]
-	if have == nil {
-		have = &block{next: 1, revision: eventstore.NoStream}
-	}
+	defer b.turns.leave(stream)
+	have := b.numbers.of(kind)
 	if have.next > have.last {
-		reserved, err := b.reserve(ctx, s, kind, *have)
-		if err != nil {
+		if err := b.reserve(ctx, s, stream, have); err != nil {
 			return 0, err
 		}
-		have = reserved
-		b.numbers.blocks[kind] = have
 	}
 	n := have.next
 	have.next++
 	return n, nil
 }
 
-// reserve takes the next block after the last one this process has seen.
-func (b *Bus) reserve(ctx context.Context, s *sending, kind string, seen block) (*block, error) {
-	stream := numberStream(kind)
-	upTo, revision := seen.last, seen.revision
+func (n *numbers) of(kind string) *block {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	have := n.kinds[kind]
+	if have == nil {
+		have = &block{next: 1, revision: eventstore.NoStream}
+		if n.kinds == nil {
+			n.kinds = make(map[string]*block)
+		}
+		n.kinds[kind] = have
+	}
+	return have
+}
+
+// reserve takes the next block after the last one in the log.
+func (b *Bus) reserve(ctx context.Context, s *sending, stream string, have *block) error {
+	upTo, revision := have.last, have.revision
 	for range maxDecisions {
 		for r, err := range b.store.Load(ctx, stream, revision+1) {
 			if err != nil {
-				return nil, err
+				return err
 			}
 			e, _, err := b.codec.DecodeRecorded(r)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			if reserved, ok := e.(NumbersReserved); ok {
 				upTo = reserved.UpTo
 			}
 			revision = r.Revision
 		}
+		if upTo > math.MaxInt32-numberBlock {
+			return fault.New(fault.Limited, "numbers.used-up", "no number is left for another one")
+		}
 		err := b.appendKernel(ctx, s, stream, revision, NumbersReserved{UpTo: upTo + numberBlock})
 		if err == nil {
-			return &block{next: upTo + 1, last: upTo + numberBlock, revision: revision + 1}, nil
+			have.next, have.last, have.revision = upTo+1, upTo+numberBlock, revision+1
+			return nil
 		}
 		if !isWrongRevision(err) {
-			return nil, err
+			return err
 		}
 	}
-	return nil, fault.New(fault.Conflict, "numbers.contended", "too many writers at once; try again")
+	return fault.New(fault.Conflict, "numbers.contended", "too many writers at once; try again")
 }

@@ -25,6 +25,9 @@ type sending struct {
 	name      string
 	stream    string
 	commandID uuid.UUID
+	// taken are the claims this command took from nobody or from a stranger and
+	// may give back, with the revision at which it took them.
+	taken map[domain.Key]eventstore.Revision
 }
 
 // Send runs a command: may the actor → fold → decide → claim → append →
@@ -74,59 +77,94 @@ func admit(ctx context.Context, permission string) (domain.Actor, error) {
 	return actor, nil
 }
 
-// run holds the stream's lock from the first look until claims are settled.
+// run holds the stream's turn from the first look until claims are settled.
 func run[S domain.State[S]](ctx context.Context, b *Bus, s *sending, cmd Command[S]) (Result[S], error) {
-	l := b.lock(s.stream)
-	l.Lock()
-	defer l.Unlock()
+	if err := b.turns.take(ctx, s.stream); err != nil {
+		return Result[S]{}, err
+	}
+	defer b.turns.leave(s.stream)
 	if s.request.Retry {
 		if done, found, err := earlier[S](ctx, b, s); found || err != nil {
 			return done, err
 		}
 	}
-	env, err := b.env(ctx, s, cmd)
-	if err != nil {
-		return Result[S]{}, err
-	}
-	var claimed []domain.Key // taken by earlier rounds of this command
+	result, err := attempt(ctx, b, s, cmd)
+	b.giveBack(ctx, s)
+	return result, err
+}
+
+// attempt decides and appends, again when others wrote in between. No refusal
+// rests on a baseline or a look at other aggregates that may be stale.
+func attempt[S domain.State[S]](ctx context.Context, b *Bus, s *sending, cmd Command[S]) (Result[S], error) {
+	l := loader{ctx: ctx, bus: b}
+	env := Env{Now: s.request.Now.UTC().Round(0), Actor: s.actor} // as it reads back from JSON
 	base := cached[S](b, s.stream)
-	fresh := false // base is known to be the newest, not only a cached baseline
-	look := func(r Ref) (any, error) { return r.load(loader{ctx, b}) }
 	for range maxDecisions {
-		if env, err = Gather(cmd, base.state, env, look); err != nil {
-			return Result[S]{}, err
+		result, err := once(l, s, cmd, &env, base)
+		lost := isWrongRevision(err)
+		switch {
+		case err == nil && len(result.Events) > 0:
+			return appended(ctx, b, s, result)
+		case l.fresh && !lost, errors.Is(err, eventstore.ErrUnavailable), ctx.Err() != nil:
+			return result, err
 		}
-		events, decideErr := decide(cmd, base.state, env)
-		if !fresh && (decideErr != nil || len(events) == 0) {
-			// A refusal must not rest on a baseline that may be stale.
-			if base, err = loadDelta[S](loader{ctx, b}, s.stream); err != nil {
-				return Result[S]{}, err
+		newest, loadErr := loadDelta[S](l, s.stream)
+		if loadErr != nil {
+			return Result[S]{}, loadErr
+		}
+		if !lost && newest.revision == base.revision && !looks(cmd) {
+			return result, err
+		}
+		if s.request.Retry {
+			if done, found, err := earlier[S](ctx, b, s); found || err != nil {
+				return done, err
 			}
-			fresh = true
-			continue
 		}
-		if decideErr != nil || len(events) == 0 {
-			b.giveBack(ctx, s, claimed, base.state.Keys())
-			return Result[S]{State: base.state, Revision: base.revision}, decideErr
-		}
-		result, gained, err := commit(ctx, b, s, env, base, events)
-		claimed = append(claimed, gained...)
-		if err == nil {
-			return result, nil
-		}
-		if !isWrongRevision(err) {
-			if !errors.Is(err, eventstore.ErrUnavailable) { // else it may have been written
-				b.giveBack(ctx, s, claimed, base.state.Keys())
-			}
-			return Result[S]{}, err
-		}
-		if base, err = loadDelta[S](loader{ctx, b}, s.stream); err != nil {
-			return Result[S]{}, err
-		}
-		fresh = true
+		base, l.fresh = newest, true
 	}
-	b.giveBack(ctx, s, claimed, base.state.Keys())
 	return Result[S]{}, fault.New(fault.Conflict, "conflict", "others kept changing this at the same time; try again")
+}
+
+// once decides on a baseline and appends to it.
+func once[S domain.State[S]](l loader, s *sending, cmd Command[S], env *Env, base folded[S]) (Result[S], error) {
+	unchanged := Result[S]{State: base.state, Revision: base.revision}
+	if c, ok := cmd.(Numbered); ok && env.Number == 0 && !base.state.Exists() {
+		n, err := l.bus.number(l.ctx, s, c.NumberKind())
+		if err != nil {
+			return unchanged, err
+		}
+		env.Number = n
+	}
+	known := *env
+	if looks(cmd) {
+		var err error
+		if known, err = Gather(cmd, base.state, known, func(r Ref) (any, error) { return r.load(l) }); err != nil {
+			return unchanged, err
+		}
+	}
+	events, err := decide(cmd, base.state, known)
+	if err != nil || len(events) == 0 {
+		return unchanged, err
+	}
+	return commit(l.ctx, l.bus, s, known, base, events)
+}
+
+// looks tells whether a command decides from other aggregates too.
+func looks[S domain.State[S]](cmd Command[S]) bool {
+	_, refers := cmd.(Referring)
+	_, explores := cmd.(Exploring[S])
+	return refers || explores
+}
+
+// appended is the result of an append. When the request ran before, its first
+// append may have arrived only now and stand in the place of this one, so what
+// the log says counts.
+func appended[S domain.State[S]](ctx context.Context, b *Bus, s *sending, result Result[S]) (Result[S], error) {
+	if !s.request.Retry {
+		return result, nil
+	}
+	logged, _, err := earlier[S](ctx, b, s)
+	return logged, err
 }
 
 // decide adds the one rule that holds for all aggregates: what the actor does
@@ -138,56 +176,52 @@ func decide[S domain.State[S]](cmd Command[S], state S, env Env) ([]domain.Event
 	return cmd.Decide(state, env)
 }
 
-// env is what Decide may know beside other aggregates, which Gather adds.
-func (b *Bus) env(ctx context.Context, s *sending, cmd any) (Env, error) {
-	env := Env{Now: s.request.Now, Actor: s.actor}
-	if c, ok := cmd.(Numbered); ok {
-		n, err := b.number(ctx, s, c.NumberKind())
-		if err != nil {
-			return env, err
-		}
-		env.Number = n
-	}
-	return env, nil
-}
-
 // commit claims what the new state holds, appends, and releases what it gave
-// up. gained are the keys claimed, also when the append failed.
-func commit[S domain.State[S]](ctx context.Context, b *Bus, s *sending, env Env, base folded[S], events []domain.Event) (Result[S], []domain.Key, error) {
+// up.
+func commit[S domain.State[S]](ctx context.Context, b *Bus, s *sending, env Env, base folded[S], events []domain.Event) (Result[S], error) {
 	after := domain.Fold(base.state, events...)
 	if err := newOrganizationsVisible(s.stream, env.Actor, base.state.Organizations(), after.Organizations()); err != nil {
-		return Result[S]{}, nil, err
+		return Result[S]{}, err
 	}
 	proposed, err := b.propose(s, events)
 	if err != nil {
-		return Result[S]{}, nil, err
+		return Result[S]{}, err
 	}
-	gained, lost := keyChanges(base.state.Keys(), after.Keys())
-	for i, k := range gained {
+	held := after.Keys()
+	gained, lost := keyChanges(base.state.Keys(), held)
+	for _, k := range gained {
 		b.reach("claim: before take")
 		if err := b.take(ctx, s, k); err != nil {
-			return Result[S]{}, gained[:i], err
+			return Result[S]{}, err
 		}
 		b.reach("claim: taken")
 	}
 	// The claims to give up are read before the append: see claims.go on why.
 	leaving, err := b.claimsHeld(ctx, s, lost)
 	if err != nil {
-		return Result[S]{}, gained, err
+		return Result[S]{}, err
 	}
 	b.reach("append: before")
+	checked := time.Now()
 	receipt, err := b.store.Append(ctx, s.stream, base.revision, proposed)
 	if err != nil {
-		b.cache.Invalidate(s.stream)
-		return Result[S]{}, gained, err
+		if !isWrongRevision(err) && !errors.Is(err, eventstore.ErrTooLarge) {
+			s.taken = nil // it may have been written: the claims may be in use
+		}
+		return Result[S]{}, err
 	}
 	b.reach("append: done")
-	keep(b, s.stream, folded[S]{state: after, revision: receipt.Revision, checked: time.Now()})
-	for stream, claim := range leaving {
-		b.release(ctx, s, stream, claim.revision)
+	for _, k := range held {
+		delete(s.taken, k)
+	}
+	if !s.request.Retry { // see appended
+		keep(b, s.stream, folded[S]{state: after, revision: receipt.Revision, checked: checked})
+	}
+	for _, claim := range leaving {
+		b.release(ctx, s, claim.stream, claim.revision)
 		b.reach("claim: released")
 	}
-	return Result[S]{State: after, Revision: receipt.Revision, Position: receipt.Position, Events: events}, gained, nil
+	return Result[S]{State: after, Revision: receipt.Revision, Position: receipt.Position, Events: events}, nil
 }
 
 // newOrganizationsVisible stops an actor from putting something into an
@@ -200,39 +234,6 @@ func newOrganizationsVisible(stream string, actor domain.Actor, before, after []
 		}
 	}
 	return nil
-}
-
-// claimsHeld are the claim streams of keys that this aggregate owns.
-func (b *Bus) claimsHeld(ctx context.Context, s *sending, keys []domain.Key) (map[string]claimState, error) {
-	held := make(map[string]claimState, len(keys))
-	for _, k := range keys {
-		stream := b.claimStream(k)
-		claim, err := b.loadClaim(ctx, stream)
-		if err != nil {
-			return nil, err
-		}
-		if claim.owner == s.stream {
-			held[stream] = claim
-		}
-	}
-	return held, nil
-}
-
-// giveBack releases claims taken for an append that will not happen, unless
-// the aggregate holds the key anyway.
-func (b *Bus) giveBack(ctx context.Context, s *sending, claimed, holds []domain.Key) {
-	for _, k := range claimed {
-		if slices.Contains(holds, k) {
-			continue
-		}
-		held, err := b.claimsHeld(ctx, s, []domain.Key{k})
-		if err != nil {
-			return // best effort: a dead claim is taken over
-		}
-		for stream, claim := range held {
-			b.release(ctx, s, stream, claim.revision)
-		}
-	}
 }
 
 // propose encodes events with ids fixed by the command, so that a repeated
@@ -307,10 +308,14 @@ func (b *Bus) settle(ctx context.Context, r *Request, position eventstore.Positi
 	return b.Await(ctx, position, types)
 }
 
-// unavailable turns the store's errors into faults.
+// unavailable turns the store's errors into faults. A context that ended is one
+// of them: what it interrupted may be repeated.
 func unavailable(err error) error {
+	var already *fault.Error
 	switch {
-	case errors.Is(err, eventstore.ErrUnavailable):
+	case errors.As(err, &already):
+		return err
+	case errors.Is(err, eventstore.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		f := fault.New(fault.Unavailable, "store.unavailable", "the event store does not answer; try again").Because(err)
 		f.RetryAfter = time.Second
 		return f

@@ -48,7 +48,7 @@ func Check[S domain.State[S]](ctx context.Context, b *Bus, cmd Command[S]) error
 	if err != nil {
 		return err
 	}
-	l := loader{ctx, b}
+	l := loader{ctx: ctx, bus: b}
 	f, err := loadDelta[S](l, cmd.Stream())
 	if err != nil {
 		return unavailable(err)
