@@ -56,7 +56,7 @@ func list[T, I any](r *Reads, op httpx.Op, shape *query.Shape[T], narrow func(ct
 			return nil, err
 		}
 		req := q.Request()
-		req.Shape, req.Scope, req.Total = shape, scopeOf(ctx), true
+		req.Shape, req.Scope, req.Env, req.Total = shape, scopeOf(ctx), caller(ctx), true
 		if narrow != nil {
 			more, err := narrow(ctx, in)
 			if err != nil {
@@ -81,7 +81,7 @@ func list[T, I any](r *Reads, op httpx.Op, shape *query.Shape[T], narrow func(ct
 func everything[T, I any](r *Reads, op httpx.Op, shape *query.Shape[T], narrow func(ctx context.Context, in *I) (query.Expr, error)) {
 	op.Method, op.Returns = http.MethodGet, Envelope[[]T]{}
 	httpx.Register(r.api, op, func(ctx context.Context, in *I) (*httpx.Raw, error) {
-		req := query.Request{Shape: shape, Scope: scopeOf(ctx)}
+		req := query.Request{Shape: shape, Scope: scopeOf(ctx), Env: caller(ctx)}
 		if narrow != nil {
 			var err error
 			if req.Filter, err = narrow(ctx, in); err != nil {
@@ -141,7 +141,7 @@ func get[T any](r *Reads, op httpx.Op, shape *query.Shape[T], narrow func(ctx co
 
 // one reads a thing in its envelope.
 func (r *Reads) one(ctx context.Context, shape query.Layout, id domain.ID, filter query.Expr) ([]byte, error) {
-	data, err := r.reader.Get(ctx, query.Request{Shape: shape, Scope: scopeOf(ctx), Filter: filter}, id)
+	data, err := r.reader.Get(ctx, query.Request{Shape: shape, Scope: scopeOf(ctx), Env: caller(ctx), Filter: filter}, id)
 	if err != nil {
 		return nil, err
 	}
@@ -161,6 +161,12 @@ func Written[T any](ctx context.Context, r *Reads, status int, shape *query.Shap
 // Done answers a write that leaves nothing to show.
 func Done() *httpx.Raw {
 	return &httpx.Raw{Status: http.StatusOK, ContentType: "application/json", Body: Wrap([]byte("null"))}
+}
+
+// caller is what computed fields compare with.
+func caller(ctx context.Context) domain.ID {
+	a, _ := domain.ActorOf(ctx)
+	return a.UserID
 }
 
 func scopeOf(ctx context.Context) query.Scope {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 
 	"docket/commands"
 	commanded "docket/commands/directory"
@@ -110,18 +109,28 @@ func (w *writes) memberChanges(ctx context.Context, group domain.ID, want []doma
 	if err != nil {
 		return nil, nil, err
 	}
+	had, wanted := setOf(have), make(map[domain.ID]bool, len(want))
 	for i, id := range want {
-		if slices.Contains(want[:i], id) {
+		if wanted[id] {
 			return nil, nil, fault.InvalidField(fmt.Sprintf("userIds[%d]", i), "is named twice")
 		}
-		if !slices.Contains(have, id) {
+		wanted[id] = true
+		if !had[id] {
 			joins = append(joins, commanded.JoinGroup{UserID: id, GroupID: group})
 		}
 	}
 	for _, id := range have {
-		if !slices.Contains(want, id) {
+		if !wanted[id] {
 			leaves = append(leaves, commanded.LeaveGroup{UserID: id, GroupID: group})
 		}
 	}
 	return joins, leaves, nil
+}
+
+func setOf(list []domain.ID) map[domain.ID]bool {
+	set := make(map[domain.ID]bool, len(list))
+	for _, id := range list {
+		set[id] = true
+	}
+	return set
 }

@@ -40,7 +40,7 @@ type writes struct{ Config }
 func Register(c Config) {
 	w := &writes{c}
 	for _, add := range []func(*writes){
-		registerAPIKeys, registerGroups, registerOrganizations, registerRoles, registerUsers,
+		registerAPIKeys, registerGroups, registerOrganizations, registerProjects, registerRoles, registerTasks, registerUsers,
 	} {
 		add(w)
 	}

@@ -1,0 +1,88 @@
+package qalyptus
+
+import (
+	"context"
+	"net/http"
+
+	"docket/commands"
+	commanded "docket/commands/reporting"
+	"docket/domain"
+	"docket/domain/reporting"
+	"docket/internal/httpx"
+	"docket/readapi/qalyptus"
+
+	"github.com/google/uuid"
+)
+
+type recipientBody struct {
+	ID        uuid.UUID `json:"id" doc:"Of the user or group."`
+	Type      string    `json:"type" minLength:"1" doc:"user or group."`
+	SendEmail bool      `json:"sendEmail"`
+	SeeInHub  bool      `json:"seeInHub"`
+}
+
+func (b recipientBody) recipient() reporting.Recipient {
+	return reporting.Recipient{ID: b.ID, Type: b.Type, SendEmail: b.SendEmail, SeeInHub: b.SeeInHub}
+}
+
+type manyRecipients struct {
+	TaskID uuid.UUID `path:"taskId"`
+	Body   []recipientBody
+}
+
+func (in *manyRecipients) recipients() []reporting.Recipient {
+	list := make([]reporting.Recipient, len(in.Body))
+	for i, b := range in.Body {
+		list[i] = b.recipient()
+	}
+	return list
+}
+
+type oneRecipient struct {
+	TaskID uuid.UUID `path:"taskId"`
+	Body   recipientBody
+}
+
+func registerRecipients(w *writes) {
+	tags := []string{"Task"}
+	path := "/tasks/{taskId}/recipients"
+	answer := qalyptus.Envelope[[]qalyptus.Recipient]{}
+	httpx.Register(w.API, httpx.Op{ID: "151", Method: http.MethodPost, Path: path, Summary: "Add task recipients", Tags: tags,
+		Permission: "tasks.edit", Success: http.StatusCreated, Returns: answer},
+		func(ctx context.Context, in *manyRecipients) (*httpx.Raw, error) {
+			done, err := commands.Send(ctx, w.Bus, commanded.AddRecipients{TaskID: in.TaskID, Recipients: in.recipients()})
+			return w.recipients(ctx, http.StatusCreated, in.TaskID, in.recipients(), done.Current, err)
+		})
+	httpx.Register(w.API, httpx.Op{ID: "153", Method: http.MethodPut, Path: path, Summary: "Update task users", Tags: tags,
+		Permission: "tasks.edit", Returns: answer},
+		func(ctx context.Context, in *oneRecipient) (*httpx.Raw, error) {
+			r := in.Body.recipient()
+			done, err := commands.Send(ctx, w.Bus, commanded.UpdateRecipient{TaskID: in.TaskID, Recipient: r})
+			return w.recipients(ctx, http.StatusOK, in.TaskID, []reporting.Recipient{r}, done.Current, err)
+		})
+	httpx.Register(w.API, httpx.Op{ID: "152", Method: http.MethodDelete, Path: path, Summary: "Delete task recipients", Tags: tags,
+		Permission: "tasks.edit", Returns: qalyptus.Envelope[*string]{}},
+		func(ctx context.Context, in *manyRecipients) (*httpx.Raw, error) {
+			if _, err := commands.Send(ctx, w.Bus, commanded.RemoveRecipients{TaskID: in.TaskID, Recipients: in.recipients()}); err != nil {
+				return nil, err
+			}
+			return qalyptus.Done(), nil
+		})
+}
+
+// recipients answers with those that were written, as they read now.
+func (w *writes) recipients(ctx context.Context, status int, task domain.ID, written []reporting.Recipient, current bool, err error) (*httpx.Raw, error) {
+	if err != nil {
+		return nil, err
+	}
+	ids, data := make([]domain.ID, len(written)), make([]qalyptus.Recipient, len(written))
+	for i, r := range written {
+		ids[i], data[i] = r.ID, qalyptus.RecipientOf(r)
+	}
+	if current {
+		if data, err = w.Reads.Recipients(ctx, task, ids); err != nil {
+			return nil, err
+		}
+	}
+	return httpx.JSON(status, qalyptus.Envelope[[]qalyptus.Recipient]{Data: data, IsSuccess: true})
+}
