@@ -212,7 +212,12 @@ func (a *API) recover(r *http.Request, req *Request) {
 	if p == http.ErrAbortHandler {
 		panic(p)
 	}
-	a.fail(r, req, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+	a.fail(r, req, faultOfPanic(p))
+}
+
+// faultOfPanic must be called where the panic is recovered, for its stack.
+func faultOfPanic(p any) *fault.Error {
+	return fault.Of(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 }
 
 // jsonFormat writes what huma hands over: errors as they were rendered, the rest
