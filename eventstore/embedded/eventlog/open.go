@@ -44,11 +44,8 @@ func Open(dir string, opts Options) (*Log, error) {
 }
 
 func (l *Log) open(dir string) (err error) {
-	if err := l.fs.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("creating the event log's folder: %w", err)
-	}
 	db := l.fs.PathJoin(dir, dbDir)
-	if err := l.fs.MkdirAll(db, 0o700); err != nil {
+	if err := makeDir(l.fs, db); err != nil {
 		return fmt.Errorf("creating the event log's folder: %w", err)
 	}
 	if l.lock, err = pebble.LockDirectory(db, l.fs); err != nil {
@@ -82,7 +79,7 @@ func (l *Log) open(dir string) (err error) {
 	if err := l.warm(); err != nil {
 		return err
 	}
-	// The mark and the folder's entries must survive a power failure from the first append on.
+	// The mark and its file must survive a power failure from the first append on.
 	if err := mark.advance(l.tail.mark()); err != nil {
 		return err
 	}
@@ -93,6 +90,24 @@ func (l *Log) open(dir string) (err error) {
 		return err
 	}
 	return l.Err()
+}
+
+// makeDir creates a folder and its missing parents so that they survive a power failure.
+func makeDir(fs vfs.FS, dir string) error {
+	if _, err := fs.Stat(dir); err == nil {
+		return nil
+	}
+	parent := fs.PathDir(dir)
+	if parent == dir {
+		return nil
+	}
+	if err := makeDir(fs, parent); err != nil {
+		return err
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return syncDir(fs, parent)
 }
 
 func syncDir(fs vfs.FS, dir string) error {

@@ -72,9 +72,13 @@ func encodeRecord(dst []byte, e *Event, prev link) uint32 {
 }
 
 func recordCRC(pos uint64, rec []byte) uint32 {
-	var p [8]byte
-	binary.LittleEndian.PutUint64(p[:], pos)
-	return crc32.Update(crc32.Update(0, castagnoli, p[:]), castagnoli, rec[4:])
+	// The position by hand: handing a local array to the package would allocate it.
+	crc := ^uint32(0)
+	for range 8 {
+		crc = castagnoli[byte(crc)^byte(pos)] ^ crc>>8
+		pos >>= 8
+	}
+	return crc32.Update(^crc, castagnoli, rec[4:])
 }
 
 // record is a checked view of an encoded record; its slices point into the buffer it was parsed from.

@@ -66,7 +66,7 @@ func (l *Log) sequence() {
 	}
 }
 
-// round decides w and everything queued behind it, commits and answers. It returns whether several writers are at work.
+// round decides w and everything queued behind it, commits and answers. It reports whether several writers are at work.
 func (l *Log) round(g *group, w *Write, busy bool) bool {
 	if busy {
 		// The writers answered by the last round are about to write again: let them, so that they share a sync. A lone
@@ -83,9 +83,9 @@ fill:
 			break fill
 		}
 	}
-	busy = len(g.writes) > 1
+	several := len(g.writes) > 1
 	l.commit(g)
-	return busy
+	return several || len(l.queue) > 0
 }
 
 // admit decides one write. Whatever the decision is, the answer waits for the group's sync.

@@ -1,0 +1,488 @@
+package eventlog
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+)
+
+// acked is an append that was answered.
+type acked struct {
+	stream string
+	rev    int64 // of its last event
+	pos    uint64
+	ids    []uuid.UUID
+}
+
+// requireIntact checks that a log holds every answered append where the answer said, that every stream's revisions have
+// no gap, that no id is there twice and that both orders agree.
+func requireIntact(t testing.TB, l *Log, answered []acked) {
+	t.Helper()
+	all := readAll(t, l)
+	require.Equal(t, l.Stats().Events, uint64(len(all)))
+	at := make(map[uuid.UUID]*Event, len(all))
+	next := map[string]int64{}
+	last := uint64(0)
+	for _, e := range all {
+		require.Greater(t, e.Position, last)
+		last = e.Position
+		require.Equal(t, next[e.Stream], e.Revision, "gap or duplicate in %s", e.Stream)
+		next[e.Stream]++
+		require.Nil(t, at[e.ID], "an event is there twice")
+		at[e.ID] = e
+	}
+	for _, a := range answered {
+		for i, id := range a.ids {
+			e := at[id]
+			require.NotNil(t, e, "lost: %s revision %d", a.stream, a.rev)
+			require.Equal(t, a.stream, e.Stream)
+			require.Equal(t, a.rev-int64(len(a.ids)-1-i), e.Revision)
+		}
+		require.Equal(t, a.pos, at[a.ids[len(a.ids)-1]].Position)
+	}
+	for stream, n := range next {
+		require.Len(t, readStream(t, l, stream), int(n))
+	}
+}
+
+// TestPowerFailure cuts the power at random moments: everything answered before is there afterwards, in order. Every
+// unsynced block survives or not by the toss of a coin.
+func TestPowerFailure(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 11))
+	fs := vfs.NewCrashableMem()
+	var answered []acked
+	for round := range 12 {
+		l, err := Open("store", Options{FS: fs})
+		require.NoError(t, err, "round %d", round)
+		requireIntact(t, l, answered)
+		stopAt := int64(rng.IntN(600))
+		fs, answered = writeAndCrash(t, l, fs, answered, stopAt, rng)
+		require.NoError(t, l.Close())
+	}
+	l := openTest(t, fs)
+	requireIntact(t, l, answered)
+}
+
+// writeAndCrash writes with many goroutines and takes the disk as a crash would leave it after about n answers, while
+// writes are under way. It returns that disk and what had been answered by then.
+func writeAndCrash(t *testing.T, l *Log, fs *vfs.MemFS, answered []acked, n int64, rng *rand.Rand) (*vfs.MemFS, []acked) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	var count atomic.Int64
+	reached, stop := make(chan struct{}), make(chan struct{})
+	for w := range 16 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				stream := fmt.Sprintf("s-%d", (w*7+i)%5)
+				events := someEvents(1 + i%3)
+				a := acked{stream: stream}
+				for _, e := range events {
+					a.ids = append(a.ids, e.ID)
+				}
+				res, err := l.Append(context.Background(), stream, Any, events...)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				a.rev, a.pos = res.Revision, res.Position
+				mu.Lock()
+				answered = append(answered, a)
+				mu.Unlock()
+				if count.Add(1) == n+1 {
+					close(reached)
+				}
+			}
+		})
+	}
+	<-reached
+	mu.Lock()
+	before := answered[:len(answered):len(answered)]
+	mu.Unlock()
+	crashed := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rng})
+	close(stop)
+	wg.Wait()
+	return crashed, before
+}
+
+const childDir = "EVENTLOG_TEST_CHILD_DIR"
+
+// writeUntilKilled is the child of TestKill: it appends with several writers and prints each answer.
+func writeUntilKilled(dir string) {
+	l, err := Open(dir, Options{})
+	if err != nil {
+		fmt.Println("error", err)
+		os.Exit(1)
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				stream := fmt.Sprintf("s-%d", (w+i)%3)
+				e := event("happened", `{"n":1}`)
+				res, err := l.Append(context.Background(), stream, Any, e)
+				mu.Lock()
+				if err != nil {
+					fmt.Println("error", err)
+					os.Exit(1)
+				}
+				fmt.Println(stream, res.Revision, res.Position, e.ID)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestKill kills a writing process again and again. Nothing it answered is lost, and its lock does not outlive it.
+func TestKill(t *testing.T) {
+	dir := t.TempDir()
+	rng := rand.New(rand.NewPCG(3, 5))
+	var answered []acked
+	for range 6 {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), childDir+"="+dir)
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		lines := bufio.NewScanner(out)
+		for n := rng.IntN(400); lines.Scan(); n-- {
+			answered = append(answered, parseAcked(t, lines.Text()))
+			if n == 0 {
+				require.NoError(t, cmd.Process.Kill())
+			}
+		}
+		require.Error(t, cmd.Wait(), "killed")
+		l, err := Open(dir, Options{})
+		require.NoError(t, err)
+		requireIntact(t, l, answered)
+		require.NoError(t, l.Close())
+	}
+}
+
+// parseAcked reads a line of the child. The last one may be cut off by the kill only before its newline, so it is whole.
+func parseAcked(t *testing.T, line string) acked {
+	var a acked
+	var id string
+	_, err := fmt.Sscan(line, &a.stream, &a.rev, &a.pos, &id)
+	require.NoError(t, err, line)
+	a.ids = []uuid.UUID{uuid.MustParse(id)}
+	return a
+}
+
+func TestLockedElsewhere(t *testing.T) {
+	dir := t.TempDir()
+	l, err := Open(dir, Options{})
+	require.NoError(t, err)
+	_, err = Open(dir, Options{})
+	require.ErrorIs(t, err, ErrLocked)
+	require.NoError(t, l.Close())
+	l, err = Open(dir, Options{})
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+}
+
+// killedFS is the disk as a killed process leaves it: what was written is there, synced or not.
+func killedFS(fs *vfs.MemFS) *vfs.MemFS {
+	return fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
+}
+
+// cloneFS copies a disk.
+func cloneFS(t *testing.T, fs vfs.FS) *vfs.MemFS {
+	t.Helper()
+	out := vfs.NewMem()
+	ok, err := vfs.Clone(fs, out, "store", "store")
+	require.NoError(t, err)
+	require.True(t, ok)
+	return out
+}
+
+func readFile(t *testing.T, fs vfs.FS, name string) []byte {
+	t.Helper()
+	f, err := fs.Open(name)
+	require.NoError(t, err)
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	require.NoError(t, err)
+	return b
+}
+
+func writeFile(t *testing.T, fs vfs.FS, name string, b []byte) {
+	t.Helper()
+	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	_, err = f.Write(b)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+}
+
+// largest is the largest file of the database whose name ends in suffix.
+func largest(t *testing.T, fs vfs.FS, suffix string) string {
+	t.Helper()
+	names, err := fs.List("store/log")
+	require.NoError(t, err)
+	best, size := "", int64(-1)
+	for _, n := range names {
+		st, err := fs.Stat("store/log/" + n)
+		require.NoError(t, err)
+		if strings.HasSuffix(n, suffix) && st.Size() > size {
+			best, size = "store/log/"+n, st.Size()
+		}
+	}
+	require.NotEmpty(t, best)
+	return best
+}
+
+// damaged opens a damaged disk and reads everything. It returns the first error, and fails the test if the log gives
+// other events than were written without saying anything.
+func damaged(t *testing.T, fs vfs.FS, want []*Event, what string) error {
+	t.Helper()
+	l, err := Open("store", Options{FS: fs})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := l.Close(); err != nil {
+			t.Logf("%s: close: %v", what, err)
+		}
+	}()
+	got, err := tryCollect(l.ReadAll(context.Background(), AllRead{}))
+	require.LessOrEqual(t, len(got), len(want), what)
+	for i, e := range got {
+		if want[i].Position != e.Position || want[i].ID != e.ID || !bytes.Equal(want[i].Data, e.Data) || want[i].Stream != e.Stream {
+			t.Fatalf("%s: event %d is not what was written", what, i)
+		}
+	}
+	if err == nil {
+		require.Len(t, got, len(want), "%s: events are missing without an error", what)
+	}
+	return err
+}
+
+// TestFlippedByteInTable flips single bytes all over the stored table: what is damaged is reported with its position,
+// and never read over.
+func TestFlippedByteInTable(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openTest(t, fs)
+	for i := range 300 {
+		mustAppend(t, l, fmt.Sprintf("s-%d", i%10), Any, event("happened", randomText(i)))
+	}
+	all := readAll(t, l)
+	require.NoError(t, l.Close())
+	require.NoError(t, openTest(t, fs).Close()) // moves the write-ahead log into a table
+	table := largest(t, fs, ".sst")
+	whole := readFile(t, fs, table)
+	reported := 0
+	for at := 0; at < len(whole); at += len(whole)/40 + 1 {
+		broken := cloneFS(t, fs)
+		b := bytes.Clone(whole)
+		b[at] ^= 0x10
+		writeFile(t, broken, table, b)
+		err := damaged(t, broken, all, fmt.Sprintf("byte %d of %d", at, len(whole)))
+		var damage *CorruptionError
+		if errors.As(err, &damage) {
+			require.LessOrEqual(t, damage.Position, all[len(all)-1].Position)
+			reported++
+		}
+	}
+	require.Greater(t, reported, 10, "most of a table is events")
+}
+
+// randomText does not compress, so that the file is mostly events.
+func randomText(seed int) string {
+	rng := rand.New(rand.NewPCG(uint64(seed), 1))
+	b := make([]byte, 300)
+	for i := range b {
+		b[i] = byte(rng.Uint32())
+	}
+	return string(b)
+}
+
+// TestDamagedWriteAheadLog flips bytes in, and cuts, the write-ahead log of a process that was killed. The database alone
+// opens some of these without a word and with fewer events.
+func TestDamagedWriteAheadLog(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	l := openTest(t, fs)
+	for i := range 300 {
+		mustAppend(t, l, fmt.Sprintf("s-%d", i%10), Any, event("happened", randomText(i)))
+	}
+	all := readAll(t, l)
+	killed := killedFS(fs)
+	wal := largest(t, killed, ".log")
+	whole := bytes.TrimRight(readFile(t, killed, wal), "\x00")
+	require.NoError(t, damaged(t, cloneFS(t, killed), all, "undamaged"))
+	lost := 0
+	try := func(what string, b []byte) {
+		broken := cloneFS(t, killed)
+		writeFile(t, broken, wal, b)
+		var loss *LossError
+		if errors.As(damaged(t, broken, all, what), &loss) {
+			require.Equal(t, all[len(all)-1].Position, loss.Acknowledged)
+			lost++
+		}
+	}
+	for at := 0; at < len(whole); at += len(whole)/40 + 1 {
+		b := bytes.Clone(whole)
+		b[at] ^= 0x10
+		try(fmt.Sprintf("byte %d of %d", at, len(whole)), b)
+		try(fmt.Sprintf("cut at %d of %d", at, len(whole)), whole[:at])
+	}
+	require.NotZero(t, lost, "the watermark noticed what the database did not")
+}
+
+// TestAcceptLoss opens a shortened log on demand. Positions of lost events are not used again, so that whoever remembers
+// one does not take a new event for an old one.
+func TestAcceptLoss(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	l := openTest(t, fs)
+	for range 100 {
+		mustAppend(t, l, "a", Any, someEvents(1)...)
+	}
+	all := readAll(t, l)
+	killed := killedFS(fs)
+	wal := largest(t, killed, ".log")
+	b := bytes.TrimRight(readFile(t, killed, wal), "\x00")
+	writeFile(t, killed, wal, b[:len(b)/2])
+
+	_, err := Open("store", Options{FS: killed})
+	var loss *LossError
+	require.ErrorAs(t, err, &loss)
+	require.Contains(t, err.Error(), fmt.Sprint(all[99].Position))
+	_, err = Open("store", Options{FS: killed})
+	require.ErrorAs(t, err, &loss, "refusing leaves everything as it was")
+
+	l, err = Open("store", Options{FS: killed, AcceptLoss: true})
+	require.NoError(t, err)
+	left := readAll(t, l)
+	require.Less(t, len(left), 100)
+	requireSame(t, all[:len(left)], left)
+	res := mustAppend(t, l, "a", Any, someEvents(1)...)
+	require.Greater(t, res.Position, all[99].Position)
+	require.Equal(t, int64(len(left)), res.Revision)
+	require.NoError(t, l.Close())
+	l, err = Open("store", Options{FS: killed})
+	require.NoError(t, err, "the loss was accepted once and for all")
+	require.Len(t, readAll(t, l), len(left)+1)
+	require.NoError(t, l.Close())
+}
+
+func TestWatermarkFile(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openTest(t, fs)
+	mustAppend(t, l, "a", Any, someEvents(5)...)
+	require.NoError(t, l.Close())
+	mark := "store/" + markFile
+	whole := readFile(t, fs, mark)
+
+	// One torn slot does no harm, two are refused.
+	for _, slots := range [][]int{{0}, {1}} {
+		broken := cloneFS(t, fs)
+		b := bytes.Clone(whole)
+		for _, s := range slots {
+			b[s*markSlot+20] ^= 1
+		}
+		writeFile(t, broken, mark, b)
+		require.NoError(t, openTest(t, broken).Close())
+	}
+	broken := cloneFS(t, fs)
+	b := bytes.Clone(whole)
+	b[20] ^= 1
+	b[markSlot+20] ^= 1
+	writeFile(t, broken, mark, b)
+	var loss *LossError
+	_, err := Open("store", Options{FS: broken})
+	require.ErrorAs(t, err, &loss)
+
+	// Without the file, as in a copy of the database alone, there is nothing to compare with.
+	gone := cloneFS(t, fs)
+	require.NoError(t, gone.Remove(mark))
+	require.Len(t, readAll(t, openTest(t, gone)), 5)
+
+	// The database gone, the file left: everything is lost.
+	require.NoError(t, fs.RemoveAll("store/log"))
+	_, err = Open("store", Options{FS: fs})
+	require.ErrorAs(t, err, &loss)
+	require.Zero(t, loss.Last)
+}
+
+// TestFailStop breaks the disk under a writing log. Nothing is answered any more, the owner is told, and after a restart
+// everything answered is there.
+func TestFailStop(t *testing.T) {
+	for name, kind := range map[string]errorfs.OpKind{"write": errorfs.OpFileWrite, "sync": errorfs.OpFileSyncData} {
+		t.Run(name, func(t *testing.T) {
+			mem := vfs.NewCrashableMem()
+			var broken atomic.Bool
+			fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if broken.Load() && op.Kind == kind && strings.HasSuffix(op.Path, ".log") {
+					return errorfs.ErrInjected
+				}
+				return nil
+			}))
+			l, err := Open("store", Options{FS: fs})
+			require.NoError(t, err)
+			var answered []acked
+			for i := range 20 {
+				e := event("happened", "{}")
+				res := mustAppend(t, l, "a", Expected(i-1), e)
+				answered = append(answered, acked{stream: "a", rev: res.Revision, pos: res.Position, ids: []uuid.UUID{e.ID}})
+			}
+			follower := l.FollowAll(AllFollow{After: End})
+			untilCaughtUp(t, follower)
+			followed := make(chan error, 1)
+			go func() { _, err := follower.Next(context.Background()); followed <- err }()
+			broken.Store(true)
+			var failed *FailedError
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Go(func() {
+					_, err := l.Append(context.Background(), "a", Any, someEvents(1)...)
+					if !errors.As(err, &failed) {
+						t.Errorf("want a failure, got %v", err)
+					}
+				})
+			}
+			wg.Wait()
+			<-l.Done()
+			require.ErrorAs(t, l.Err(), new(*FailedError))
+			require.ErrorAs(t, <-followed, new(*FailedError))
+			_, err = tryCollect(l.ReadAll(context.Background(), AllRead{}))
+			require.ErrorAs(t, err, new(*FailedError))
+			require.Error(t, l.Close())
+			l = openTest(t, mem.CrashClone(vfs.CrashCloneCfg{}))
+			requireIntact(t, l, answered)
+		})
+	}
+}
+
+// TestUnsynced does without syncing each write: a clean close keeps everything, and a killed process is not refused for
+// what it never promised to keep.
+func TestUnsynced(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	l, err := Open("store", Options{FS: fs, NoSync: true})
+	require.NoError(t, err)
+	mustAppend(t, l, "a", NoStream, someEvents(100)...)
+	killed := killedFS(fs)
+	require.NoError(t, l.Close())
+	require.Len(t, readAll(t, openTest(t, fs)), 100)
+	require.LessOrEqual(t, len(readAll(t, openTest(t, killed))), 100)
+}
