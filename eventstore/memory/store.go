@@ -27,7 +27,7 @@ type Store struct {
 	mu      sync.RWMutex
 	log     []*eventstore.Recorded
 	streams map[string][]*eventstore.Recorded
-	grown   chan struct{} // closed by the next append
+	grown   chan struct{} // closed by the next append; nil while nobody waits
 	clock   func() time.Time
 	hook    Hook
 	calls   map[Op]int
@@ -37,7 +37,7 @@ var _ eventstore.Store = (*Store)(nil)
 
 // New is an empty store.
 func New() *Store {
-	return &Store{streams: make(map[string][]*eventstore.Recorded), grown: make(chan struct{}), clock: time.Now, calls: make(map[Op]int)}
+	return &Store{streams: make(map[string][]*eventstore.Recorded), clock: time.Now, calls: make(map[Op]int)}
 }
 
 // SetClock sets what new events carry as their time of creation.
@@ -88,8 +88,10 @@ func (s *Store) append(stream string, expect eventstore.Revision, events []event
 		have = append(have, r)
 	}
 	s.streams[stream] = have
-	close(s.grown)
-	s.grown = make(chan struct{})
+	if s.grown != nil {
+		close(s.grown)
+		s.grown = nil
+	}
 	return eventstore.Receipt{Revision: last, Position: have[last].Position}, nil
 }
 
@@ -149,7 +151,9 @@ func (s *Store) ReadAll(ctx context.Context, after eventstore.Position, filter e
 			yield(eventstore.Recorded{}, err)
 			return
 		}
-		news, _ := s.after(after)
+		s.mu.RLock()
+		news := s.after(after)
+		s.mu.RUnlock()
 		for _, r := range news {
 			if filter.Matches(r.Type) && !yield(*r, nil) {
 				return
@@ -164,7 +168,7 @@ func (s *Store) Follow(ctx context.Context, after eventstore.Position, filter ev
 	return func(yield func(eventstore.Message, error) bool) {
 		told, caughtUp := after, false // up to where the consumer knows
 		for ctx.Err() == nil {
-			news, grown := s.after(after)
+			news, grown := s.watch(after)
 			for _, r := range news {
 				after = r.Position
 				if !filter.Matches(r.Type) {
@@ -198,13 +202,19 @@ func (s *Store) Follow(ctx context.Context, after eventstore.Position, filter ev
 	}
 }
 
-// after is what stands behind a position, and a channel that is closed when
-// there is more.
-func (s *Store) after(p eventstore.Position) ([]*eventstore.Recorded, <-chan struct{}) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	first := sort.Search(len(s.log), func(i int) bool { return s.log[i].Position > p })
-	return s.log[first:], s.grown
+// after is what stands behind a position. The caller holds the lock.
+func (s *Store) after(p eventstore.Position) []*eventstore.Recorded {
+	return s.log[sort.Search(len(s.log), func(i int) bool { return s.log[i].Position > p }):]
+}
+
+// watch is after, and a channel that is closed when there is more.
+func (s *Store) watch(p eventstore.Position) ([]*eventstore.Recorded, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.grown == nil {
+		s.grown = make(chan struct{})
+	}
+	return s.after(p), s.grown
 }
 
 // Head implements eventstore.Store.
