@@ -61,14 +61,14 @@ func (g *gate) look() (eventstore.Position, bool, <-chan struct{}) {
 	return g.position, g.hopeless, g.changed
 }
 
-// Await blocks until all groups that handle one of the event types have
-// committed everything up to a position, and tells whether they have. It is
+// Await blocks until all groups that handle one of the event types, but for
+// Background ones, have committed everything up to a position, and tells whether they have. It is
 // false when ctx ends before, and at once when a group cannot get there: it is
 // stopped, or its tables stand still until a changed version is built.
 func (e *Engine) Await(ctx context.Context, position eventstore.Position, eventTypes []string) bool {
 	for _, r := range e.runners {
 		for _, eventType := range eventTypes {
-			if r.group.Handles(eventType) {
+			if r.group.Handles(eventType) && !r.group.background {
 				if !e.awaitGroup(ctx, r, position) {
 					return false
 				}

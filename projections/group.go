@@ -23,6 +23,8 @@ type Group struct {
 	ignored  map[string]bool
 	revision int
 	version  string
+
+	background bool // see Background
 }
 
 // Part is what a group is made of: tables, handlers, Revision, and Parts.

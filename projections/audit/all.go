@@ -38,7 +38,7 @@ var Entries = projections.NewTable[EntryRow]("entries",
 
 // Group builds the audit trail of all these events, in schema rm_audit.
 func Group(events []domain.Event) *projections.Group {
-	return projections.NewGroup("audit", eventstore.Filter{}, projections.Revision(revision), Entries, projections.PutAny(Entries, events, entry))
+	return projections.NewGroup("audit", eventstore.Filter{}, projections.Revision(revision), projections.Background, Entries, projections.PutAny(Entries, events, entry))
 }
 
 func entry(_ domain.Event, rec projections.Rec) EntryRow {

@@ -4,6 +4,7 @@ package directory
 
 import (
 	"slices"
+	"sync"
 
 	"docket/eventstore"
 	"docket/projections"
@@ -12,10 +13,10 @@ import (
 // revision is raised when a handler changes what it writes.
 const revision = 1
 
-// Group builds the directory's read models, in schema rm_directory.
-func Group() *projections.Group {
+// Group is the directory's read models, in schema rm_directory.
+var Group = sync.OnceValue(func() *projections.Group {
 	tables := []projections.Part{Organizations, Users, UserOrganizations, UserRoles, UserGroups, Groups, GroupRoles, GroupSettings, Roles, APIKeys, Principals, PrincipalOrganizations}
 	return projections.NewGroup("directory", eventstore.Filter{TypePrefixes: []string{"directory."}},
 		slices.Concat([]projections.Part{projections.Revision(revision)}, tables,
 			organizationHandlers(), userHandlers(), groupHandlers(), roleHandlers(), apiKeyHandlers(), principalHandlers())...)
-}
+})

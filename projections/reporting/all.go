@@ -3,6 +3,7 @@ package reporting
 
 import (
 	"slices"
+	"sync"
 
 	"docket/eventstore"
 	"docket/projections"
@@ -11,10 +12,10 @@ import (
 // revision is raised when a handler changes what it writes.
 const revision = 1
 
-// Group builds reporting's read models, in schema rm_reporting. It also hears of
+// Group is reporting's read models, in schema rm_reporting. It also hears of
 // people and groups that are gone.
-func Group() *projections.Group {
+var Group = sync.OnceValue(func() *projections.Group {
 	tables := []projections.Part{Projects, Reports, Tasks, Recipients}
 	return projections.NewGroup("reporting", eventstore.Filter{TypePrefixes: []string{"reporting.", "directory.user-deleted", "directory.group-deleted"}},
 		slices.Concat([]projections.Part{projections.Revision(revision)}, tables, projectHandlers(), taskHandlers())...)
-}
+})
