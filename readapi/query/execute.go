@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strconv"
+	"math"
+
+	"golang.org/x/sync/errgroup"
 
 	"docket/domain"
 )
@@ -27,6 +29,9 @@ type execution struct {
 	wantTotal bool
 	totalKey  string
 	total     int64 // -1 while unknown
+
+	tableRows float64 // the planner's idea of them; 0 when it has none
+	probeKeys int64
 
 	rows      int64
 	positions []*position // of the rows, for cursors
@@ -51,21 +56,64 @@ func (x *execution) run(ctx context.Context) error {
 		return err
 	}
 	if x.q.direct() {
-		return x.many(ctx, x.readDirect)
+		return x.runDirect(ctx)
 	}
-	if x.rd.statement().blind(x.q.filter) {
+	if err := x.measure(ctx); err != nil {
+		return err
+	}
+	if x.total < 0 && x.rd.statement().blind(x.q.filter) {
 		return x.runBlind(ctx)
 	}
-	estimate, err := x.estimate(ctx)
+	few, err := x.few(ctx)
 	if err != nil {
 		return err
 	}
-	if estimate <= x.rd.tuning.filterFirst {
+	if few {
 		if done, err := x.filterFirst(ctx); done || err != nil {
 			return err
 		}
 	}
-	return x.many(ctx, x.readMany)
+	return x.runMany(ctx, x.readMany)
+}
+
+// runDirect reads a page that costs what it shows. The rows are only counted
+// when it does not end the list.
+func (x *execution) runDirect(ctx context.Context) error {
+	if err := x.approach(ctx); err != nil {
+		return err
+	}
+	if err := x.readDirect(ctx); err != nil {
+		return err
+	}
+	return x.countAfter(ctx)
+}
+
+// measure fetches the size of the table, which bounds what a probe may cost.
+func (x *execution) measure(ctx context.Context) (err error) {
+	x.tableRows, err = x.rd.tableRows(ctx, x.q.r.Table)
+	x.probeKeys = x.rd.tuning.probeKeys
+	if x.tableRows > 0 {
+		x.probeKeys = min(x.probeKeys, max(1000, int64(x.tableRows/20)))
+	}
+	return err
+}
+
+// few tells whether to find all matches first. When they need not be counted
+// that must be cheaper than to walk until the page is full, which takes
+// (offset+limit) * rows / matches steps.
+func (x *execution) few(ctx context.Context) (bool, error) {
+	matches := float64(x.total)
+	if x.total < 0 {
+		var err error
+		if matches, err = x.estimate(ctx); err != nil {
+			return false, err
+		}
+	}
+	most := x.rd.tuning.filterFirst
+	if (x.total >= 0 || !x.wantTotal) && x.tableRows > 0 {
+		most = min(most, math.Sqrt(float64(x.offset+x.limit)*x.tableRows))
+	}
+	return matches <= most, nil
 }
 
 // runBlind is for filters the planner cannot estimate: first the head of the
@@ -79,7 +127,7 @@ func (x *execution) runBlind(ctx context.Context) error {
 	if done, err := x.filterFirst(ctx); done || err != nil {
 		return err
 	}
-	return x.many(ctx, x.readWhole)
+	return x.runMany(ctx, x.readWhole)
 }
 
 // lookUpTotal uses a total that costs nothing. The page is done when it lies
@@ -101,39 +149,33 @@ func (x *execution) lookUpTotal(ctx context.Context) (done bool, err error) {
 	return !x.keyset && x.offset >= n, nil
 }
 
-// many reads a page of a list that may be long and gets the total meanwhile,
-// on a second connection.
-func (x *execution) many(ctx context.Context, read func(context.Context) error) error {
+// approach prepares a page far down: there the total is worth counting first,
+// since the page may be nearer to the end.
+func (x *execution) approach(ctx context.Context) error {
 	if x.total < 0 && x.wantTotal && x.offset >= x.rd.tuning.countFirst {
-		// Far down the total pays: the page may be nearer to the end.
 		if err := x.countNow(ctx); err != nil {
 			return err
 		}
 	}
 	x.turn()
+	return nil
+}
+
+// runMany reads a page of many matches and counts them meanwhile, on a second
+// connection.
+func (x *execution) runMany(ctx context.Context, read func(context.Context) error) error {
+	if err := x.approach(ctx); err != nil {
+		return err
+	}
 	if x.total >= 0 || !x.wantTotal {
 		return read(ctx)
 	}
-	counting, stop := context.WithCancel(ctx)
-	type counted struct {
-		n   int64
-		err error
-	}
-	result := make(chan counted, 1)
-	go func() {
-		n, err := x.rd.count(counting, x.q, x.totalKey)
-		result <- counted{n, err}
-	}()
-	err := read(ctx)
-	if err != nil || x.learnTotal() {
-		stop()
-		<-result
-		return err
-	}
-	defer stop()
-	c := <-result
-	x.total = c.n
-	return c.err
+	// The first error cancels the other query; otherwise both run to their end,
+	// since cancelling costs a connection.
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return x.countNow(ctx) })
+	group.Go(func() error { return read(ctx) })
+	return group.Wait()
 }
 
 // learnTotal derives the total from a page that the list ended on.
@@ -187,7 +229,7 @@ func (x *execution) readDirect(ctx context.Context) error {
 
 // readMany probes the head of the list where the page may be in it.
 func (x *execution) readMany(ctx context.Context) error {
-	if x.offset+x.limit <= x.rd.tuning.probeKeys/10 {
+	if x.offset+x.limit <= x.probeKeys/10 {
 		if done, err := x.probe(ctx); done || err != nil {
 			return err
 		}
@@ -223,7 +265,7 @@ func (x *execution) probe(ctx context.Context) (done bool, err error) {
 		s.write("select * from (")
 		unscoped := *x.q
 		unscoped.scope = Everything()
-		s.ordered(&unscoped, x.order, nBool(true), x.from, true, x.rd.tuning.probeKeys, 0)
+		s.ordered(&unscoped, x.order, nBool(true), x.from, true, x.probeKeys, 0)
 		s.write(") t")
 		s.where(x.q, x.q.filter)
 		s.write(" order by ", x.order.by(x.order.hidden("t")...))
@@ -412,7 +454,7 @@ func (x *execution) estimate(ctx context.Context) (float64, error) {
 		return 0, err
 	}
 	if len(explained) != 1 {
-		return 0, fmt.Errorf("query: explain gave %s plans", strconv.Itoa(len(explained)))
+		return 0, fmt.Errorf("query: explain gave %d plans", len(explained))
 	}
 	return explained[0].Plan.Rows, nil
 }

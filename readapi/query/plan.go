@@ -100,6 +100,9 @@ func (q *plan) direct() bool {
 	if !ok {
 		return false
 	}
+	if len(fixed) == 0 {
+		return true // ranges of the sort column only
+	}
 	for _, ix := range q.r.Indexes {
 		if leads(ix, fixed, q.order.key) {
 			return true
@@ -109,7 +112,7 @@ func (q *plan) direct() bool {
 }
 
 // fixedColumns are the columns that the scope and the filter hold at one
-// value, when that is all they do.
+// value, when all else they do is to select ranges of the sort column.
 func (q *plan) fixedColumns() (map[string]bool, bool) {
 	fixed := map[string]bool{}
 	if q.scoped() {
@@ -126,10 +129,17 @@ func (q *plan) fixedColumns() (map[string]bool, bool) {
 		switch p := p.(type) {
 		case nBool:
 		case nCmp:
-			if p.op != Eq || p.f.Join != "" || p.f.Sub != nil {
+			if p.f.Join != "" || p.f.Sub != nil {
 				return nil, false
 			}
-			fixed[p.f.column()] = true
+			column := p.f.column()
+			switch {
+			case column == q.order.key && (Range | Eq | Starts).Has(p.op):
+			case p.op == Eq:
+				fixed[column] = true
+			default:
+				return nil, false
+			}
 		case nRefs:
 			if len(p.ids) != 1 {
 				return nil, false

@@ -41,6 +41,7 @@ type Reader struct {
 	tuning  tuning
 
 	totals  *cache[int64]
+	sizes   *cache[float64]
 	anchors *cache[*anchors]
 
 	lettersOnce sync.Mutex
@@ -60,7 +61,7 @@ type tuning struct {
 
 var defaultTuning = tuning{
 	filterFirst: 20_000, overflow: 40_000, probeKeys: 20_000,
-	countFirst: 10_000, anchorFrom: 50_000, anchorEvery: 1000,
+	countFirst: 10_000, anchorFrom: 5000, anchorEvery: 1000,
 }
 
 // cacheAge bounds how long a total or an anchor is used even when the version
@@ -74,7 +75,8 @@ func NewReader(pool *pgxpool.Pool, options Options) *Reader {
 	}
 	return &Reader{
 		pool: pool, options: options, tuning: defaultTuning,
-		totals: newCache[int64](4096, cacheAge), anchors: newCache[*anchors](64, 10*cacheAge),
+		totals: newCache[int64](4096, cacheAge), sizes: newCache[float64](256, time.Minute),
+		anchors: newCache[*anchors](64, 10*cacheAge),
 	}
 }
 
@@ -98,6 +100,21 @@ func (rd *Reader) learnLetters(ctx context.Context) error {
 	}
 	rd.lettersSeen = true
 	return nil
+}
+
+// tableRows is how many rows the planner believes a table to have; 0 when it
+// does not know yet.
+func (rd *Reader) tableRows(ctx context.Context, table string) (float64, error) {
+	if n, ok := rd.sizes.get(table); ok {
+		return n, nil
+	}
+	var n float64
+	err := rd.pool.QueryRow(ctx, "select coalesce(max(greatest(reltuples, 0)), 0)::float8 from pg_class where oid = to_regclass($1)", table).Scan(&n)
+	if err != nil {
+		return 0, storageFault(err)
+	}
+	rd.sizes.put(table, n)
+	return n, nil
 }
 
 // query runs a statement in the binary format and hands every row to each. A
