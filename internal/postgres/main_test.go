@@ -92,7 +92,10 @@ func startChild(t testing.TB, o childOrder, credential *syscall.Credential) *chi
 	}
 	cmd := exec.Command(self)
 	cmd.Dir = "/"
-	cmd.Env = []string{envChild + "=" + string(order), "PATH=" + os.Getenv("PATH")}
+	cmd.Env = []string{envChild + "=" + string(order)}
+	for _, key := range []string{"PATH", "DOCKET_PG_BIN", "npm_config_registry"} {
+		cmd.Env = append(cmd.Env, key+"="+os.Getenv(key))
+	}
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
 	stdin, err := cmd.StdinPipe()

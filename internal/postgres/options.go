@@ -83,7 +83,9 @@ func serverSettings(socketDir string, extra map[string]string) []string {
 		"autovacuum_vacuum_scale_factor":  "0.05",
 		"autovacuum_analyze_scale_factor": "0.02",
 		"autovacuum_vacuum_cost_limit":    "1000",
-		// What the log may hold: no statement text, no values of rows.
+		// The log must not hold people's data, so no failed statements: neither
+		// their text nor their messages, which quote values. The client has both.
+		"log_min_messages":        "log",
 		"log_min_error_statement": "panic",
 		"log_error_verbosity":     "terse",
 		"log_line_prefix":         "%m [%p] ",

@@ -46,12 +46,11 @@ func TestTheServerIsPrivateAndDurable(t *testing.T) {
 	}
 	// What a statement says does not get into the server's log.
 	_, err := tryQuery[int](s.URL(), "select 'someone@example.org'::int")
-	require.Error(t, err)
-	_, err = tryQuery[int](s.URL(), "select 1 / 0 -- someone@example.org")
-	require.ErrorContains(t, err, "division by zero")
+	require.ErrorContains(t, err, "someone@example.org")
 	log, err := os.ReadFile(s.LogFile())
 	require.NoError(t, err)
-	require.Contains(t, string(log), "division by zero")
+	require.Contains(t, string(log), "ready to accept connections")
+	require.NotContains(t, string(log), "someone@example.org")
 }
 
 func TestSettingsOverride(t *testing.T) {
@@ -180,14 +179,14 @@ func TestALargeLogStartsAnew(t *testing.T) {
 
 func TestAHalfMadeClusterIsMadeAgain(t *testing.T) {
 	dir := openDir(t)
-	majors := postgres.InstalledMajors()
-	if len(majors) == 0 {
-		t.Skip("SKIPPED: no server is installed, so its folder is not known beforehand")
-	}
-	half := filepath.Join(dir, "pg"+strconv.Itoa(majors[0]), "data.new")
-	require.NoError(t, os.MkdirAll(half, 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(half, "PG_VERSION"), nil, 0o600))
-	s := start(t, options(t, dir))
+	s, err := postgres.Start(t.Context(), options(t, dir))
+	require.NoError(t, err)
+	require.NoError(t, s.Stop())
+	half := s.DataDir() + ".new"
+	require.NoError(t, os.Rename(s.DataDir(), half))
+	require.NoError(t, os.RemoveAll(filepath.Join(half, "base")))
+
+	s = start(t, options(t, dir))
 	require.NoDirExists(t, half)
 	require.Equal(t, 1, query[int](t, s.URL(), "select 1"))
 }
