@@ -30,7 +30,7 @@ func (c CreateAPIKey) Explore(_ directory.APIKey, env commands.Env) []commands.R
 
 // Decide implements commands.Command.
 func (c CreateAPIKey) Decide(k directory.APIKey, env commands.Env) ([]domain.Event, error) {
-	if k.Exists() {
+	if k.ID != (domain.ID{}) {
 		return nil, exists("apikey", c.ID)
 	}
 	u := looked[directory.User](env, directory.UserStream(env.Actor.UserID))

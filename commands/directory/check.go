@@ -192,8 +192,10 @@ func sameSet(a, b []domain.ID) bool {
 	return len(a) == len(b) && !slices.ContainsFunc(a, func(id domain.ID) bool { return !slices.Contains(b, id) })
 }
 
+// exists refuses to create what was there before, also if it was deleted: others
+// may still refer to it by its id.
 func exists(what string, id domain.ID) error {
-	return fault.New(fault.Conflict, what+".exists", "%s %s exists already", what, id)
+	return fault.New(fault.Conflict, what+".exists", "%s %s exists already or did", what, id)
 }
 
 func system(what, name string) error {

@@ -30,7 +30,7 @@ func (c CreateGroup) Explore(_ directory.Group, env commands.Env) []commands.Ref
 
 // Decide implements commands.Command.
 func (c CreateGroup) Decide(g directory.Group, env commands.Env) ([]domain.Event, error) {
-	if g.Exists() {
+	if g.ID != (domain.ID{}) {
 		return nil, exists("group", c.ID)
 	}
 	v := &verdict{env: env}

@@ -25,6 +25,7 @@ func TestCreateGroup(t *testing.T) {
 	begin.When(with(cmd, func(c *CreateGroup) { c.Roles = many(101) })).ThenFault(fault.Invalid, "roles")
 	begin.When(with(cmd, func(c *CreateGroup) { c.Roles = ids(reader, boss) })).ThenFault(fault.Denied, "roles[1].id")
 	given[directory.Group](t, group(staff, sales)).As(clerk).When(cmd).ThenFault(fault.Conflict)
+	given[directory.Group](t, group(staff, sales), directory.GroupDeleted{ID: staff}).As(clerk).When(cmd).ThenFault(fault.Conflict)
 }
 
 func TestUpdateGroup(t *testing.T) {

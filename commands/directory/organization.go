@@ -56,7 +56,7 @@ func (c CreateOrganization) Explore(_ directory.Organization, env commands.Env) 
 
 // Decide implements commands.Command.
 func (c CreateOrganization) Decide(o directory.Organization, env commands.Env) ([]domain.Event, error) {
-	if o.Exists() {
+	if o.ID != (domain.ID{}) {
 		return nil, exists("organization", c.ID)
 	}
 	v := &verdict{env: env}

@@ -100,7 +100,7 @@ func (c CreateRole) Explore(_ directory.Role, env commands.Env) []commands.Ref {
 
 // Decide implements commands.Command.
 func (c CreateRole) Decide(r directory.Role, env commands.Env) ([]domain.Event, error) {
-	if r.Exists() {
+	if r.ID != (domain.ID{}) {
 		return nil, exists("role", c.ID)
 	}
 	v := &verdict{env: env}

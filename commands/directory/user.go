@@ -180,7 +180,7 @@ func (c CreateRecipient) Decide(u directory.User, env commands.Env) ([]domain.Ev
 
 // create completes the event that makes a person.
 func create(v *verdict, was directory.User, e directory.UserCreated, person Person, in Membership) ([]domain.Event, error) {
-	if was.Exists() {
+	if was.ID != (domain.ID{}) {
 		return nil, exists("user", e.ID)
 	}
 	profile := person.profile(v, directory.User{})

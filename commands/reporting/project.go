@@ -55,8 +55,8 @@ func (c PublishProject) organization(env commands.Env) domain.ID {
 
 // Decide implements commands.Command.
 func (c PublishProject) Decide(p reporting.Project, env commands.Env) ([]domain.Event, error) {
-	if p.Exists() {
-		return nil, fault.New(fault.Conflict, "project.exists", "project %s exists already", c.ID)
+	if p.ID != (domain.ID{}) {
+		return nil, fault.New(fault.Conflict, "project.exists", "project %s exists already or did", c.ID)
 	}
 	var problems fault.Problems
 	details := c.Details.check(&problems)

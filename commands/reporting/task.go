@@ -25,7 +25,7 @@ func (c CreateTask) Refs() []commands.Ref { return []commands.Ref{projectRef(c.P
 
 // Decide implements commands.Command.
 func (c CreateTask) Decide(t reporting.Task, env commands.Env) ([]domain.Event, error) {
-	if t.Exists() {
+	if t.ID != (domain.ID{}) {
 		return nil, taskExists(c.ID)
 	}
 	var problems fault.Problems
@@ -42,7 +42,7 @@ func (c CreateTask) Decide(t reporting.Task, env commands.Env) ([]domain.Event, 
 }
 
 func taskExists(id domain.ID) error {
-	return fault.New(fault.Conflict, "task.exists", "task %s exists already", id)
+	return fault.New(fault.Conflict, "task.exists", "task %s exists already or did", id)
 }
 
 // UpdateTask makes a task what the command says; only what differs is recorded.
@@ -169,7 +169,7 @@ func (c DuplicateTask) source(env commands.Env) reporting.Task {
 
 // Decide implements commands.Command.
 func (c DuplicateTask) Decide(t reporting.Task, env commands.Env) ([]domain.Event, error) {
-	if t.Exists() {
+	if t.ID != (domain.ID{}) {
 		return nil, taskExists(c.ID)
 	}
 	source := c.source(env)
