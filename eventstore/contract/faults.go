@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -201,34 +202,31 @@ var faultTests = map[string]func(*fixture, Server){
 	},
 
 	"an append with unknown outcome is repeated without effect": func(f *fixture, server Server) {
-		const writers, each, restarts = 8, 60, 6
+		const writers, restarts = 8, 6
+		var stop atomic.Bool
 		var wg sync.WaitGroup
-		errs := make(chan error, writers)
+		var written [writers]int
+		var errs [writers]error
 		for w := range writers {
-			wg.Go(func() { errs <- appendImpatiently(f, f.stream(fmt.Sprint("w", w)), each) })
+			wg.Go(func() { written[w], errs[w] = appendImpatiently(f, f.stream(fmt.Sprint("w", w)), &stop) })
 		}
-		stopped := make(chan struct{})
-		go func() {
-			wg.Wait()
-			close(stopped)
-		}()
-		for range restarts {
-			f.write(f.stream("beat"), eventstore.NoStream, beat) // a repeated append, so restarts meet a working server
+		for i := range restarts {
+			f.write(f.stream("beat"), eventstore.Revision(i-1), f.event("made")) // so that every restart interrupts work
 			server.Stop()
 			server.Start()
 		}
-		<-stopped
-		for range writers {
-			require.NoError(f, <-errs)
-		}
+		f.write(f.stream("beat"), restarts-1, f.event("made"))
+		stop.Store(true)
+		wg.Wait()
 		for w := range writers {
+			require.NoError(f, errs[w])
 			got := f.load(f.stream(fmt.Sprint("w", w)), 0)
-			require.Len(f, got, each)
+			require.Len(f, got, written[w])
 			for i, e := range got {
 				require.Equal(f, seriesID(e.Stream, i), e.ID)
 			}
 		}
-		require.Len(f, f.load(f.stream("beat"), 0), 1)
+		require.Len(f, f.load(f.stream("beat"), 0), restarts+1)
 	},
 
 	"conflicts are told apart from outages": func(f *fixture, server Server) {
@@ -246,8 +244,6 @@ var faultTests = map[string]func(*fixture, Server){
 		f.write(f.stream("a"), eventstore.NoStream, first)
 	},
 }
-
-var beat = eventstore.Proposed{ID: uuid.MustParse("5a0e4f9c-6a8e-4f43-9d3f-0c1d0a3a6b11"), Type: "beat", Data: []byte(`{}`)}
 
 // requireUnavailable makes one call of each kind with a short deadline.
 func requireUnavailable(f *fixture) {
@@ -318,12 +314,14 @@ func appendStubbornly(f *fixture, stream string, n int) error {
 }
 
 // appendImpatiently gives up early and repeats by itself, mostly while the
-// earlier attempt may still be on its way.
-func appendImpatiently(f *fixture, stream string, n int) error {
-	for i := range n {
+// earlier attempt may still be on its way. It returns how many events it wrote.
+func appendImpatiently(f *fixture, stream string, stop *atomic.Bool) (int, error) {
+	for i := 0; ; i++ {
+		if stop.Load() {
+			return i, nil
+		}
 		if err := appendSeriesEvent(f, stream, i, 5*time.Millisecond); err != nil {
-			return fmt.Errorf("append %d: %w", i, err)
+			return i, fmt.Errorf("append %d: %w", i, err)
 		}
 	}
-	return nil
 }

@@ -130,14 +130,10 @@ func (s *Store) Stats() Stats {
 	}
 }
 
-// Ready asks the server for the end of its log.
+// Ready asks the server for the end of its log, waiting for it a moment.
 func (s *Store) Ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.deadlines.Probe)
-	defer cancel()
-	if _, err := do(ctx, s.supervisor, lastPosition); err != nil {
-		return unavailable(ctx, "ask event store", err)
-	}
-	return nil
+	_, err := retry(ctx, s, s.deadlines.Probe, "ask event store", lastPosition)
+	return err
 }
 
 // Head is the position of the newest event, the server's own included.

@@ -34,8 +34,10 @@ type supervisor struct {
 	probe  time.Duration
 	logger *slog.Logger
 
-	closed  chan struct{}
-	lost    chan struct{} // wakes run when the current connection broke
+	ctx     context.Context // ends with close
+	end     context.CancelFunc
+	closed  <-chan struct{} // ctx.Done(), kept because it is asked for in every call
+	lost    chan struct{}   // wakes run when the current connection broke
 	running sync.WaitGroup
 
 	inFlight atomic.Int64
@@ -60,12 +62,13 @@ type connection struct {
 }
 
 func supervise(conf client.Configuration, probe time.Duration, logger *slog.Logger) *supervisor {
+	ctx, end := context.WithCancel(context.Background())
 	sv := &supervisor{
 		conf: conf, probe: probe, logger: logger,
-		closed: make(chan struct{}),
-		lost:   make(chan struct{}, 1),
-		gate:   make(chan struct{}),
-		cause:  errors.New("not connected yet"),
+		ctx: ctx, end: end, closed: ctx.Done(),
+		lost:  make(chan struct{}, 1),
+		gate:  make(chan struct{}),
+		cause: errors.New("not connected yet"),
 	}
 	sv.running.Add(1)
 	go sv.run()
@@ -99,7 +102,7 @@ func (sv *supervisor) connect() bool {
 		} else {
 			sv.logger.Debug("event store does not answer", "error", err, "attempt", failures+1)
 		}
-		if !pause.wait(context.Background(), sv.closed) {
+		if !pause.wait(sv.ctx, sv.closed) {
 			return false
 		}
 	}
@@ -245,7 +248,7 @@ func (sv *supervisor) close() {
 	sv.mu.Lock()
 	if !sv.closing {
 		sv.closing = true
-		close(sv.closed)
+		sv.end()
 		if sv.current != nil {
 			sv.retireLocked(sv.current)
 			sv.current = nil
