@@ -94,7 +94,7 @@ type Op struct {
 
 	Method      string
 	Path        string   // below Dialect.Base, with {parameters}
-	Alias       []string // further paths, undocumented
+	Alias       []string // further paths below Base, undocumented
 	Summary     string
 	Description string
 	Tags        []string

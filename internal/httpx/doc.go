@@ -45,15 +45,15 @@
 //	ID   string              `path:"groupId"`              // where malformed means 404: parse it yourself
 //	Page httpx.Optional[int] `query:"page" minimum:"1"`    // tells absent from 0
 //	Sort string              `query:"sort_by" enum:"name,date"`
-//	Ids  []string            `query:"ids"`                 // comma-joined; `query:"ids,explode"` for repeated
+//	Ids  []string            `query:"ids" format:"uuid"`   // comma-joined; `query:"ids,explode"` for repeated
 //	Tag  string              `header:"If-Match"`
 //	Body T                                                 // required JSON body; *T makes it optional
 //	RawBody []byte           `contentType:"application/x-www-form-urlencoded"` // undecoded
 //	RawBody multipart.Form                                 // uploads; raise Op.MaxBody
 //
-// Parameters that are not fields of a fixed name (name[contains]=x) are read
-// from the request by a resolver: a method
-// Resolve(huma.Context) []error on the input struct.
+// Parameters that have no fixed name (name[contains]=x) are read from the request
+// by a resolver: a method Resolve(huma.Context) []error on the input struct or on
+// a struct embedded in it, which may return faults (fault.InvalidQuery).
 //
 // # Members of a JSON body
 //

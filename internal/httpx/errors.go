@@ -118,13 +118,13 @@ func (a *API) classify(ctx context.Context, err error) *fault.Error {
 	if f.Kind != fault.Internal {
 		return f
 	}
-	var status huma.StatusError
-	switch {
-	case a.d.Classify != nil:
+	if a.d.Classify != nil {
 		if c := a.d.Classify(err); c != nil {
 			return c
 		}
-	case errors.As(err, &status) && status.GetStatus() < 500:
+	}
+	var status huma.StatusError
+	if errors.As(err, &status) && status.GetStatus() < 500 {
 		return byStatus(status.GetStatus(), status.Error())
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(ctx.Err(), context.DeadlineExceeded) {

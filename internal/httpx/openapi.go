@@ -255,6 +255,9 @@ func (f *formats) parameters(in reflect.Type, op *huma.Operation) {
 		for _, p := range op.Parameters {
 			name, _, _ := strings.Cut(field.Tag.Get(p.In), ",")
 			if name == p.Name && p.Schema != nil {
+				if t := field.Type; t.Kind() == reflect.Slice && reflect.PointerTo(t.Elem()).Implements(textUnmarshaler) {
+					panic(`httpx: ` + op.OperationID + ` parameter ` + name + `: lists are of texts or numbers; for ids take []string with format:"uuid"`)
+				}
 				f.apply(field.Type, p.Schema)
 				p.Schema.Nullable = false
 			}

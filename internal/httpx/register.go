@@ -138,7 +138,7 @@ func (a *API) wrap(o *Operation, check *jsonCheck, endless bool) {
 		}
 	}
 	for _, alias := range o.Alias {
-		a.router.HandleFunc(o.Method+" "+alias, found.handle)
+		a.router.HandleFunc(o.Method+" "+a.d.Base+alias, found.handle)
 	}
 }
 

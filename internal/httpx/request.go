@@ -24,6 +24,7 @@ type Request struct {
 	Origin    string     // "https://docket.example": configured, or scheme and host of the request
 	Mount     string     // the dialect's prefix when the request came through it, "/qalyptus"
 
+	header   http.Header
 	api      *API
 	trace    trace.SpanContext
 	w        *responseWriter
@@ -47,6 +48,10 @@ func From(ctx context.Context) *Request {
 // URL makes an absolute address on this server in the way the client came: the
 // path is the documented one, "/api/v1/groups/1".
 func (r *Request) URL(path string) string { return r.Origin + r.Mount + path }
+
+// Header is a header of the request, for wording an error by Accept or
+// Accept-Language.
+func (r *Request) Header(name string) string { return r.header.Get(name) }
 
 // TraceID is 32 hex digits that name the request: of the trace if there is one,
 // otherwise of the request id.
@@ -77,7 +82,7 @@ func Traceparent(ctx context.Context) string {
 
 // newRequest makes the state of a request. publicURL replaces the origin when set.
 func newRequest(r *http.Request, publicURL string) *Request {
-	req := &Request{ID: r.Header.Get(RequestIDHeader), Origin: publicURL}
+	req := &Request{ID: r.Header.Get(RequestIDHeader), Origin: publicURL, header: r.Header}
 	if !saneID(req.ID) {
 		req.ID = newID()
 	}
