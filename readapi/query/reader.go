@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -44,9 +45,11 @@ type Reader struct {
 	sizes   *cache[float64]
 	anchors *cache[*anchors]
 
-	lettersOnce sync.Mutex
-	lettersSeen bool
-	letters     bool
+	learning sync.Mutex
+	learned  bool
+	letters  atomic.Bool // trigrams cover letters beyond ASCII
+
+	trace func(*statement) // for tests
 }
 
 // tuning holds the thresholds of the strategies; tests lower them.
@@ -80,25 +83,26 @@ func NewReader(pool *pgxpool.Pool, options Options) *Reader {
 	}
 }
 
-func (rd *Reader) statement() *statement { return &statement{unicode: rd.letters} }
+func (rd *Reader) statement() *statement { return &statement{unicode: rd.letters.Load()} }
 
 // learnLetters asks the server once whether its trigrams know letters beyond
 // ASCII; that depends on the database's locale.
 func (rd *Reader) learnLetters(ctx context.Context) error {
-	rd.lettersOnce.Lock()
-	defer rd.lettersOnce.Unlock()
-	if rd.lettersSeen {
+	rd.learning.Lock()
+	defer rd.learning.Unlock()
+	if rd.learned {
 		return nil
 	}
-	var has bool
+	var has, letters bool
 	err := rd.pool.QueryRow(ctx, "select exists (select from pg_extension where extname = 'pg_trgm')").Scan(&has)
 	if err == nil && has {
-		err = rd.pool.QueryRow(ctx, "select cardinality(show_trgm('жжж')) > 0").Scan(&rd.letters)
+		err = rd.pool.QueryRow(ctx, "select cardinality(show_trgm('жжж')) > 0").Scan(&letters)
 	}
 	if err != nil {
 		return storageFault(err)
 	}
-	rd.lettersSeen = true
+	rd.letters.Store(letters)
+	rd.learned = true
 	return nil
 }
 
@@ -120,6 +124,9 @@ func (rd *Reader) tableRows(ctx context.Context, table string) (float64, error) 
 // query runs a statement in the binary format and hands every row to each. A
 // row is valid only during the call.
 func (rd *Reader) query(ctx context.Context, db Querier, s *statement, each func(raw [][]byte) error) error {
+	if rd.trace != nil {
+		rd.trace(s)
+	}
 	rows, err := db.Query(ctx, s.String(), append([]any{pgx.QueryResultFormats{pgx.BinaryFormatCode}}, s.args...)...)
 	if err != nil {
 		return storageFault(err)

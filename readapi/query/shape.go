@@ -287,11 +287,11 @@ func (c *shapeCompiler) structure(t reflect.Type, path string, index []int) (pie
 func (c *shapeCompiler) field(f reflect.StructField, path string, at []int) ([]piece, []decoder, error) {
 	name, jsonOptions, _ := strings.Cut(f.Tag.Get("json"), ",")
 	col, hasCol := f.Tag.Lookup("col")
-	if !f.IsExported() || (name == "-" && !hasCol) {
-		return nil, nil, nil
-	}
 	if f.Anonymous && name == "" && !hasCol && f.Type.Kind() == reflect.Struct {
 		return c.structure(f.Type, path, at)
+	}
+	if !f.IsExported() || (name == "-" && !hasCol) {
+		return nil, nil, nil
 	}
 	if name == "" {
 		name = f.Name

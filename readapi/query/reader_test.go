@@ -1,0 +1,369 @@
+package query
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"docket/domain/fault"
+)
+
+var name = Sort{Field: "name"}
+
+// request asks for everything of a resource by name.
+func (w *world) request(r *Resource) Request {
+	return Request{Shape: w.shapes[r], Scope: Everything(), Sort: name, Page: 1, Size: 10, Total: true}
+}
+
+func TestGet(t *testing.T) {
+	w := newWorld(t, 30)
+	ctx := context.Background()
+	var row modelRow
+	for _, row = range w.rows {
+		if row.organization != nil && *row.organization == w.organizations[2].id {
+			break
+		}
+	}
+	req := w.request(byColumn)
+	got, err := w.reader.Get(ctx, req, row.id)
+	require.NoError(t, err)
+	require.Contains(t, string(got), `"id":"`+row.id.String()+`"`)
+
+	req.Scope = Organizations(w.organizations[2].id)
+	_, err = w.reader.Get(ctx, req, row.id)
+	require.NoError(t, err)
+	value, err := FetchOne(ctx, w.reader, w.shapes[byColumn], req, row.id)
+	require.NoError(t, err)
+	require.Equal(t, row.name, value.Name)
+
+	missing := func(req Request, id uuid.UUID) {
+		t.Helper()
+		_, err := w.reader.Get(ctx, req, id)
+		require.True(t, fault.Is(err, fault.NotFound), "%v", err)
+		require.Equal(t, "item.not-found", fault.Of(err).Code)
+	}
+	missing(req, uuid.New())
+	req.Scope = Organizations(w.organizations[3].id)
+	missing(req, row.id)
+	req.Scope = Organizations()
+	missing(req, row.id)
+	req.Scope, req.Filter = Everything(), Not{Equals("id", row.id)}
+	missing(req, row.id)
+}
+
+func TestPagesOutOfBoundsAreRefused(t *testing.T) {
+	reader := NewReader(nil, Options{})
+	shape := MustShape[item](byColumn)
+	for path, req := range map[string]Request{
+		"page": {Page: 0, Size: 10},
+		"size": {Page: 1, Size: MaxSize + 1},
+		"sort": {Page: 1, Size: 1, Sort: Sort{Field: "label"}},
+	} {
+		req.Shape, req.Scope = shape, Everything()
+		_, err := reader.List(context.Background(), req)
+		require.True(t, fault.Is(err, fault.Invalid))
+		require.Equal(t, path, fault.Of(err).Fields[0].Path)
+	}
+	for path, req := range map[string]Request{
+		"limit": {Limit: 0},
+		"next":  {Limit: 1, Next: "a", Prev: "b"},
+		"sort":  {Limit: 1, Sort: Sort{Field: "secret"}}, // hidden
+	} {
+		req.Shape, req.Scope = shape, Everything()
+		_, err := reader.Keyset(context.Background(), req)
+		require.True(t, fault.Is(err, fault.Invalid))
+		require.Equal(t, path, fault.Of(err).Fields[0].Path)
+	}
+}
+
+func TestCursorsBelongToTheirQuery(t *testing.T) {
+	w := newWorld(t, 40)
+	ctx := context.Background()
+	first := Request{Shape: w.shapes[byColumn], Scope: Everything(), Sort: Sort{Field: "dueAt"}, Limit: 3, Filter: Equals("isActive", true)}
+	page, err := w.reader.Keyset(ctx, first)
+	require.NoError(t, err)
+	require.NotEmpty(t, page.Next)
+
+	again := first
+	again.Next = page.Next
+	_, err = w.reader.Keyset(ctx, again)
+	require.NoError(t, err)
+	again.Limit = 7 // another size is still the same list
+	_, err = w.reader.Keyset(ctx, again)
+	require.NoError(t, err)
+
+	refused := func(adjust func(*Request)) {
+		t.Helper()
+		for _, parameter := range []string{"next", "prev"} {
+			req := first
+			adjust(&req)
+			if req.Next == "" {
+				req.Next = page.Next
+			}
+			if parameter == "prev" {
+				req.Next, req.Prev = "", req.Next
+			}
+			_, err := w.reader.Keyset(ctx, req)
+			require.True(t, fault.Is(err, fault.Invalid), "%v", err)
+			require.Equal(t, parameter, fault.Of(err).Fields[0].Path)
+		}
+	}
+	refused(func(r *Request) { r.Sort.Desc = true })
+	refused(func(r *Request) { r.Sort = name })
+	refused(func(r *Request) { r.Filter = Equals("isActive", false) })
+	refused(func(r *Request) { r.Filter = nil })
+	refused(func(r *Request) { r.Next = "!" })
+	refused(func(r *Request) { r.Next = "AAAA" })
+	q, err := w.reader.plan(ctx, first)
+	require.NoError(t, err)
+	forged := func(r *Request, sort Sort, p *position) {
+		r.Sort = sort
+		q, err := w.reader.plan(ctx, *r)
+		require.NoError(t, err)
+		r.Next = q.cursor(p)
+	}
+	refused(func(r *Request) { forged(r, name, &position{null: true}) }) // names are never missing
+	refused(func(r *Request) { forged(r, name, &position{key: "a\x00"}) })
+	refused(func(r *Request) { forged(r, Sort{Field: "project.name"}, &position{null: true}) })
+	refused(func(r *Request) { forged(r, Sort{Field: "isActive"}, &position{key: "text"}) })
+	require.NotPanics(t, func() { _, _ = q.place("next", q.cursor(&position{null: true})) })
+}
+
+func TestCursorsOutliveTheirRow(t *testing.T) {
+	w := newWorld(t, 40)
+	ctx := context.Background()
+	req := Request{Shape: w.shapes[unscoped], Scope: Everything(), Sort: name, Limit: 10}
+	page, err := w.reader.Keyset(ctx, req)
+	require.NoError(t, err)
+	want := w.expected(t, unscoped, req)
+	execute(t, w.reader.pool, "delete from m.items where id = $1", [16]byte(want[9]))
+	req.Next = page.Next
+	values, _, err := Fetch(ctx, w.reader, w.shapes[unscoped], req)
+	require.NoError(t, err)
+	require.Equal(t, want[10], values[0].ID)
+}
+
+// A total and a place may be remembered while the version stays, not longer.
+func TestNewVersionsAreNoticed(t *testing.T) {
+	w := newWorld(t, 60)
+	ctx := context.Background()
+	version := uint64(1)
+	w.reader.options = Options{Counter: noCounters, Version: func(string) (uint64, bool) { return version, true }}
+	w.reader.tuning.anchorFrom, w.reader.tuning.anchorEvery, w.reader.tuning.countFirst = 10, 5, 10
+	req := w.request(unscoped)
+	req.Page, req.Size = 6, 5
+	list := func() ([]item, Page) {
+		values, page, err := Fetch(ctx, w.reader, w.shapes[unscoped], req)
+		require.NoError(t, err)
+		return values, page
+	}
+	before, page := list()
+	require.Equal(t, Anchored, page.Strategy)
+	require.EqualValues(t, 60, page.Total)
+	statements := 0
+	w.reader.trace = func(*statement) { statements++ }
+	list()
+	require.Equal(t, 1, statements, "neither count nor walk again")
+
+	first := w.expected(t, unscoped, req)[0]
+	execute(t, w.reader.pool, "delete from m.items where id = $1", [16]byte(first))
+	version++
+	after, page := list()
+	require.EqualValues(t, 59, page.Total)
+	require.Equal(t, before[1:], after[:4])
+}
+
+// explain tells what Postgres does for the statements of a request.
+func explain(t *testing.T, w *world, run func()) string {
+	t.Helper()
+	var mu sync.Mutex
+	var statements []*statement
+	w.reader.trace = func(s *statement) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !strings.HasPrefix(s.String(), "explain") {
+			statements = append(statements, s)
+		}
+	}
+	run()
+	w.reader.trace = nil
+	var plans strings.Builder
+	for _, s := range statements {
+		rows, err := w.reader.pool.Query(context.Background(), "explain "+s.String(), s.args...)
+		require.NoError(t, err)
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		plans.WriteString(strings.Join(lines, "\n") + "\n")
+	}
+	return plans.String()
+}
+
+func TestStrategies(t *testing.T) {
+	w := newWorld(t, 3000)
+	ctx := context.Background()
+	organization := w.organizations[2].id
+	contains := func(text string) Expr { return Compare{Field: "name", Op: Contains, Value: text} }
+	for _, c := range []struct {
+		name   string
+		adjust func(*Request)
+		want   Strategy
+		turned bool
+		uses   string // an index in the plan
+	}{
+		{"first page", func(r *Request) {}, Direct, false, "items_name_f_id_idx"},
+		{"last page", func(r *Request) { r.Page = 300 }, Direct, true, "Backward using items_name_f_id_idx"},
+		{"beyond the end", func(r *Request) { r.Page = 301 }, Nothing, false, ""},
+		{"far down", func(r *Request) { r.Page = 140 }, Anchored, false, "items_name_f_id_idx"},
+		{"prefix of the sort column", func(r *Request) { r.Filter = Compare{Field: "name", Op: Starts, Value: "ab"} }, Direct, false, "items_name_f_id_idx"},
+		{"one organization", func(r *Request) { r.Filter = Equals("organizationId", organization) }, Direct, false, "items_organization_id_name_f_id_idx"},
+		{"scope of one organization", func(r *Request) { r.Scope = Organizations(organization) }, Direct, false, "items_organization_id_name_f_id_idx"},
+		{"by joined name", func(r *Request) { r.Sort = Sort{Field: "organization.name", Desc: false} }, Direct, false, "items_organization_id"},
+		{"rare", func(r *Request) { r.Filter = contains("sales日本") }, FilterFirst, false, "items_name_f_idx"},
+		{"rare ending", func(r *Request) { r.Filter = Compare{Field: "name", Op: Ends, Value: "sales日本"} }, FilterFirst, false, "items_reverse_idx"},
+		{"frequent, counted", func(r *Request) { r.Filter = contains("sales") }, FilterFirst, false, ""},
+		{"frequent, not counted", func(r *Request) { r.Filter, r.Total = contains("sales"), false }, Probe, false, "items_name_f_id_idx"},
+		{"too short for trigrams", func(r *Request) { r.Filter = contains("ab") }, Probe, false, "items_name_f_id_idx"},
+		{"too short and rare", func(r *Request) { r.Filter = contains("\n\u2028") }, FilterFirst, false, "Seq Scan on items"},
+		{"impossible", func(r *Request) { r.Filter = Or{} }, Nothing, false, ""},
+		{"no such organization", func(r *Request) {
+			r.Filter = Compare{Field: "organization.name", Op: Eq, Value: "nobody is called so"}
+		}, Nothing, false, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w.reader = NewReader(w.reader.pool, Options{Version: func(string) (uint64, bool) { return 1, true }})
+			w.reader.tuning.anchorFrom, w.reader.tuning.anchorEvery = 1000, 100
+			w.reader.tuning.probeKeys = 1000
+			req := w.request(byColumn)
+			c.adjust(&req)
+			var page Page
+			run := func() {
+				var err error
+				page, err = w.reader.List(ctx, req)
+				require.NoError(t, err)
+			}
+			if c.uses == "" {
+				run()
+			} else {
+				plan := explain(t, w, run)
+				require.Contains(t, plan, c.uses)
+			}
+			require.Equal(t, c.want.String(), page.Strategy.String())
+			require.Equal(t, c.turned, page.Turned)
+			if req.Total {
+				require.EqualValues(t, len(w.expected(t, byColumn, req)), page.Total)
+			}
+		})
+	}
+}
+
+// Page and count run on two connections, but one is enough.
+func TestOneConnectionIsEnough(t *testing.T) {
+	w := newWorld(t, 400)
+	config := w.reader.pool.Config()
+	config.MaxConns = 1
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	require.NoError(t, err)
+	defer pool.Close()
+	w.reader = NewReader(pool, Options{})
+	w.reader.tuning.filterFirst = 0
+	req := w.request(byColumn)
+	req.Filter = Equals("isActive", true)
+	page, err := w.reader.List(context.Background(), req)
+	require.NoError(t, err)
+	require.EqualValues(t, len(w.expected(t, byColumn, req)), page.Total)
+}
+
+// fails is a shape whose rows cannot be computed from the given size on.
+func fails(size int) Layout {
+	return MustShape[struct {
+		ID  uuid.UUID `json:"id" col:"id"`
+		One int       `json:"one" col:"one"`
+	}](unscoped, Virtual("one", fmt.Sprintf("1 / (case when t.size < %d then 1 else 0 end)", size)))
+}
+
+func TestStreamsFailLoudly(t *testing.T) {
+	w := newWorld(t, 5000)
+	ctx := context.Background()
+	after := func(n int64) []byte { return fmt.Appendf(nil, `,"n":%d}`, n) }
+	req := Request{Shape: w.shapes[unscoped], Scope: Everything(), Sort: Sort{Field: "size"}}
+
+	whole := httptest.NewRecorder()
+	require.NoError(t, w.reader.Respond(ctx, whole, req, []byte(`{"rows":`), after))
+	var answer struct {
+		Rows []item
+		N    int
+	}
+	require.NoError(t, json.Unmarshal(whole.Body.Bytes(), &answer))
+	require.Len(t, answer.Rows, 5000)
+	require.Equal(t, 5000, answer.N)
+
+	// From the first row on: an ordinary error, nothing was written.
+	req.Shape = fails(-100)
+	untouched := httptest.NewRecorder()
+	err := w.reader.Respond(ctx, untouched, req, []byte(`{"rows":`), after)
+	require.Error(t, err)
+	require.Zero(t, untouched.Body.Len())
+	require.NotContains(t, fault.Of(err).Public, "division")
+
+	// In the middle: the connection is cut.
+	req.Shape = fails(4)
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		_ = w.reader.Respond(r.Context(), rw, req, []byte(`{"rows":`), after)
+	}))
+	defer server.Close()
+	response, err := http.Get(server.URL)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	require.Error(t, json.NewDecoder(response.Body).Decode(&answer))
+
+	// A reader that goes away ends the query; the pool stays usable.
+	req.Shape = w.shapes[unscoped]
+	gone := errors.New("gone")
+	_, err = w.reader.Stream(ctx, brokenWriter{gone}, req)
+	require.ErrorIs(t, err, gone)
+	_, err = FetchAll(ctx, w.reader, w.shapes[unscoped], req)
+	require.NoError(t, err)
+}
+
+type brokenWriter struct{ err error }
+
+func (b brokenWriter) Write([]byte) (int, error) { return 0, b.err }
+
+func TestSlowQueriesAreUnavailable(t *testing.T) {
+	w := newWorld(t, 10)
+	req := w.request(unscoped)
+	req.Shape = MustShape[struct {
+		ID   uuid.UUID `json:"id" col:"id"`
+		Slow string    `json:"slow" col:"slow"`
+	}](unscoped, Virtual("slow", "pg_sleep(60)::text"))
+	config := w.reader.pool.Config()
+	config.ConnConfig.RuntimeParams["statement_timeout"] = "50"
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	require.NoError(t, err)
+	defer pool.Close()
+	_, err = NewReader(pool, Options{}).List(context.Background(), req)
+	require.True(t, fault.Is(err, fault.Unavailable), "%v", err)
+	require.Positive(t, fault.Of(err).RetryAfter)
+}
+
+func TestStorageFaults(t *testing.T) {
+	require.NoError(t, storageFault(nil))
+	require.Equal(t, context.Canceled, storageFault(context.Canceled))
+	require.True(t, fault.Is(storageFault(&pgconn.PgError{Code: "53300"}), fault.Unavailable))
+	require.True(t, fault.Is(storageFault(&pgconn.PgError{Code: "57P01"}), fault.Unavailable))
+	plain := storageFault(&pgconn.PgError{Code: "42P01", Message: "relation does not exist"})
+	require.Equal(t, fault.Internal, fault.Of(plain).Kind)
+	require.NotContains(t, fault.Of(plain).Public, "relation")
+}
