@@ -102,3 +102,15 @@ func TestChangeGroupSettings(t *testing.T) {
 		directory.GroupSettingsChanged{OrganizationID: sales, AutoCreateGroups: true, SyncIdpGroups: true, At: spec.Now},
 		directory.EveryoneRolesChanged{OrganizationID: sales, Roles: ids(), At: spec.Now})
 }
+
+// TestMostRoles: a hundred are fine, also together with those that are not seen.
+func TestMostRoles(t *testing.T) {
+	begin := given[directory.Group](t, group(staff, sales, labRole)).As(clerk)
+	for _, r := range many(MaxRoles + 1) {
+		begin = begin.Ref(directory.RoleStream(r), directory.Role{}.Apply(role(r, sales, "tasks.view")))
+	}
+	begin.When(SetGroupRoles{staff, many(MaxRoles - 1)}).Then(directory.GroupRolesChanged{ID: staff, Roles: append(many(MaxRoles-1), labRole), At: spec.Now})
+	begin.As(domain.System(sales)).When(SetGroupRoles{staff, many(MaxRoles)}).Then(directory.GroupRolesChanged{ID: staff, Roles: many(MaxRoles), At: spec.Now})
+	begin.When(SetGroupRoles{staff, many(MaxRoles)}).ThenFault(fault.Invalid, "roles")
+	begin.When(SetGroupRoles{staff, many(MaxRoles + 1)}).ThenFault(fault.Invalid, "roles")
+}

@@ -6,6 +6,7 @@ import (
 	"docket/commands/spec"
 	"docket/domain/directory"
 	"docket/domain/fault"
+	"docket/domain/reporting"
 )
 
 func TestCreateRole(t *testing.T) {
@@ -60,4 +61,19 @@ func TestDeleteRole(t *testing.T) {
 	given[directory.Role](t, role(reader, sales), deleted).When(DeleteRole{reader}).ThenFault(fault.NotFound)
 	given[directory.Role](t).When(DeleteRole{reader}).ThenFault(fault.NotFound)
 	given[directory.Role](t, with(role(reader, sales), func(r *directory.RoleCreated) { r.System = true })).When(DeleteRole{reader}).ThenFault(fault.Conflict)
+}
+
+// TestMostProjects: a thousand are fine, also together with those not seen.
+func TestMostProjects(t *testing.T) {
+	was := with(role(reader, sales), func(r *directory.RoleCreated) { r.AllProjects, r.Projects = false, ids(south) })
+	begin := given[directory.Role](t, was).As(clerk)
+	for _, p := range many(MaxProjects + 1) {
+		begin = begin.Ref(reporting.ProjectStream(p), reporting.Project{}.Apply(reporting.ProjectPublished{ID: p, OrganizationID: sales, Name: "P", Reports: []reporting.Report{}}))
+	}
+	limit := func(n int) UpdateRole {
+		return UpdateRole{ID: reader, Details: Details{Name: "Role"}, Active: true, Rights: Rights{Projects: many(n)}}
+	}
+	begin.When(limit(MaxProjects - 1)).Then(directory.RoleProjectsChanged{ID: reader, Projects: append(many(MaxProjects-1), south), At: spec.Now})
+	begin.When(limit(MaxProjects)).ThenFault(fault.Invalid, "projects")
+	begin.When(limit(MaxProjects+1)).ThenFault(fault.Invalid, "projects")
 }

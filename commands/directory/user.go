@@ -21,6 +21,11 @@ type Person struct {
 	Language      string // "": as it is, "en" for a new person
 }
 
+// PersonOf is a person as they are, for who wants to change only a part.
+func PersonOf(u directory.User) Person {
+	return Person{UserName: &u.UserName, DomainAccount: u.DomainAccount, FirstName: u.FirstName, LastName: u.LastName, Email: u.Email, Language: u.Language}
+}
+
 // profile checks a person against what they are and returns what they are to
 // be: only the personal fields of the result count.
 func (p Person) profile(v *verdict, was directory.User) directory.UserProfileChanged {

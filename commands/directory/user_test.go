@@ -54,6 +54,7 @@ func TestUpdateUser(t *testing.T) {
 	same := UpdateUser{ID: ann, Person: annIs(), PasswordHash: "h", Active: ptr(true), Roles: ids(reader), Membership: Membership{ids(sales), ids(staff)}}
 	begin.When(same).ThenNothing()
 	begin.When(UpdateUser{ID: ann, Person: annIs()}).ThenNothing()
+	begin.When(UpdateUser{ID: ann, Person: PersonOf(directory.User{}.Apply(inStaff))}).ThenNothing()
 
 	profile := directory.UserProfileChanged{ID: ann, UserName: "ann", FirstName: "Anne", LastName: "Lee", Email: "anne@example.com", Language: "en", At: spec.Now}
 	begin.When(UpdateUser{ID: ann, Person: Person{FirstName: "Anne", LastName: "Lee", Email: "anne@example.com", Language: "en"}, PasswordHash: "h2", Active: ptr(false),
@@ -191,4 +192,21 @@ func TestCheckPassword(t *testing.T) {
 	} {
 		require.Equal(t, ok, CheckPassword(plain) == "", "%q: %s", plain, CheckPassword(plain))
 	}
+}
+
+// TestMostMemberships: a thousand are fine, also together with those not seen.
+func TestMostMemberships(t *testing.T) {
+	begin := given[directory.User](t, user(ann, sales), directory.UserOrganizationsChanged{ID: ann, Organizations: ids(sales, lab)},
+		directory.UserGroupsChanged{ID: ann, Joined: ids(labGroup), Left: ids()}).As(clerk)
+	for _, g := range many(MaxGroups + 1) {
+		begin = begin.Ref(directory.GroupStream(g), directory.Group{}.Apply(group(g, sales)))
+	}
+	join := func(n int) UpdateUser {
+		return UpdateUser{ID: ann, Person: annIs(), Membership: Membership{Groups: many(n)}}
+	}
+	begin.When(join(MaxGroups - 1)).Then(directory.UserGroupsChanged{ID: ann, Joined: many(MaxGroups - 1), Left: ids(), At: spec.Now})
+	begin.When(join(MaxGroups)).ThenFault(fault.Invalid, "groups")
+	begin.When(join(MaxGroups+1)).ThenFault(fault.Invalid, "groups")
+	full := with(user(ann, sales), func(u *directory.UserCreated) { u.Groups = many(MaxGroups - 1) })
+	given[directory.User](t, full).As(clerk).When(JoinGroup{ann, staff}).Then(directory.UserGroupsChanged{ID: ann, Joined: ids(staff), Left: ids(), At: spec.Now})
 }
