@@ -112,6 +112,8 @@ func (s *streamsServer) Append(stream streams.Streams_AppendServer) error {
 		stream.SetTrailer(d.problem.trailer)
 		return d.problem.err()
 	}
+	s.server.writing.RLock()
+	defer s.server.writing.RUnlock()
 	res, err := s.log.Do(stream.Context(), &d.write)
 	var wrong *eventlog.WrongExpectedVersionError
 	switch {
@@ -274,6 +276,8 @@ func (s *streamsServer) remove(ctx context.Context, kind eventlog.Kind, id *shar
 	d.target(id, expected, ok)
 	p := d.problem
 	if p == nil {
+		s.server.writing.RLock()
+		defer s.server.writing.RUnlock()
 		res, err := s.log.Do(ctx, &d.write)
 		if err == nil {
 			return res.Position, nil

@@ -31,6 +31,7 @@ type batch struct {
 	bytes      int
 	slots      chan struct{}        // one per append in flight
 	results    chan *eventlog.Write // has room for all of them
+	ctx        context.Context      // ends with the call and with the server
 }
 
 // batchAppend is one append of the call.
@@ -42,29 +43,42 @@ type batchAppend struct {
 	cancel      context.CancelFunc
 }
 
-// BatchAppend writes many appends over one call.
+// BatchAppend writes many appends over one call. It lasts until the client ends it or the server closes; what is under
+// way then is still answered.
 func (s *streamsServer) BatchAppend(stream streams.Streams_BatchAppendServer) error {
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	stop := context.AfterFunc(s.server.ctx, func() { cancel(context.Cause(s.server.ctx)) })
+	defer stop()
 	b := &batch{
-		server: s, stream: stream, unfinished: make(map[uuid.UUID]*batchAppend),
+		server: s, stream: stream, ctx: ctx, unfinished: make(map[uuid.UUID]*batchAppend),
 		slots: make(chan struct{}, batchInFlight), results: make(chan *eventlog.Write, batchInFlight),
 	}
-	sent := make(chan error, 1)
-	go func() { sent <- b.send() }()
-	err := b.receive()
+	received, answered, sent := make(chan error, 1), make(chan struct{}), make(chan error, 1)
+	go func() { received <- b.receive() }()
+	go func() { sent <- b.send(answered) }()
+	var err error
+	select {
+	case err = <-received:
+	case <-ctx.Done():
+		err = s.server.status(ctx, ctx.Err())
+	}
 	for range batchInFlight {
 		b.slots <- struct{}{} // all appends are answered when all slots are free
 	}
-	close(b.results)
+	close(answered)
 	if serr := <-sent; err == nil {
 		err = serr
-	}
-	for _, a := range b.unfinished {
-		a.cancel()
 	}
 	return err
 }
 
 func (b *batch) receive() error {
+	defer func() {
+		for _, a := range b.unfinished {
+			a.cancel()
+		}
+	}()
 	for {
 		m, err := b.stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -105,8 +119,7 @@ func (b *batch) take(m *streams.BatchAppendReq) error {
 	}
 	delete(b.unfinished, id)
 	b.bytes -= a.size
-	b.submit(a)
-	return nil
+	return b.submit(a)
 }
 
 func (b *batch) begin(m *streams.BatchAppendReq) *batchAppend {
@@ -137,30 +150,40 @@ func (b *batch) begin(m *streams.BatchAppendReq) *batchAppend {
 }
 
 // submit hands an append to the log; whatever becomes of it comes back on results.
-func (b *batch) submit(a *batchAppend) {
-	b.slots <- struct{}{}
+func (b *batch) submit(a *batchAppend) error {
+	select {
+	case b.slots <- struct{}{}:
+	case <-b.ctx.Done():
+		a.cancel()
+		return b.ctx.Err()
+	}
 	if a.problem != nil {
 		b.results <- &a.write
-		return
+		return nil
 	}
 	if err := b.server.log.Submit(a.ctx, &a.write, b.results); err != nil {
 		a.write.Err = err
 		b.results <- &a.write
 	}
+	return nil
 }
 
-// send answers appends as they come back.
-func (b *batch) send() error {
+// send answers appends as they come back, until all are answered.
+func (b *batch) send(answered <-chan struct{}) error {
 	var failed error
-	for w := range b.results {
-		a := w.Tag.(*batchAppend)
-		a.cancel()
-		if failed == nil {
-			failed = b.stream.Send(b.answer(a))
+	for {
+		select {
+		case w := <-b.results:
+			a := w.Tag.(*batchAppend)
+			a.cancel()
+			if failed == nil {
+				failed = b.stream.Send(b.answer(a))
+			}
+			<-b.slots
+		case <-answered:
+			return failed
 		}
-		<-b.slots
 	}
-	return failed
 }
 
 func (b *batch) answer(a *batchAppend) *streams.BatchAppendResp {

@@ -31,9 +31,13 @@ import (
 // Version is the EventStoreDB version the server reports. Clients choose by it what they may use.
 const Version = "24.10.0"
 
+const maxMessageBytes = 16 << 20
+
+// How long Close waits: for writes under way to be answered, and then for clients to take notice. A reader that does not
+// read is cut off.
 const (
-	maxMessageBytes = 16 << 20
-	drainTime       = 4 * time.Second // for calls under way at Close
+	drainTime  = 4 * time.Second
+	noticeTime = 250 * time.Millisecond
 )
 
 // Options of Open. The zero value is a durable store reachable over a unix socket only.
@@ -66,6 +70,7 @@ type Server struct {
 	// ctx ends when the server closes or the log fails; reads and subscriptions under way end with it.
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
+	writing   sync.RWMutex // held for reading while a write is decided and answered
 	serving   sync.WaitGroup
 	closeOnce sync.Once
 	closeErr  error
@@ -201,15 +206,28 @@ func (s *Server) close() error {
 		s.grpc.GracefulStop()
 		close(stopped)
 	}()
-	patience := time.NewTimer(drainTime)
-	defer patience.Stop()
-	select {
-	case <-stopped:
-	case <-patience.C:
-		s.grpc.Stop()
-		<-stopped
-	}
+	answered := make(chan struct{})
+	go func() {
+		s.writing.Lock()
+		defer s.writing.Unlock()
+		close(answered)
+	}()
+	wait(drainTime, stopped, answered)
+	wait(noticeTime, stopped, stopped)
+	s.grpc.Stop()
+	<-stopped
 	err := s.log.Close()
 	s.serving.Wait()
 	return errors.Join(err, s.socket.remove())
+}
+
+// wait returns when one of the channels is closed, after d at the latest.
+func wait(d time.Duration, one, other <-chan struct{}) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-one:
+	case <-other:
+	case <-t.C:
+	}
 }
