@@ -61,7 +61,7 @@ func (x *execution) run(ctx context.Context) error {
 	if err := x.measure(ctx); err != nil {
 		return err
 	}
-	if x.total < 0 && x.rd.statement().blind(x.q.filter) {
+	if x.rd.statement().blind(x.q.filter) {
 		return x.runBlind(ctx)
 	}
 	few, err := x.few(ctx)
