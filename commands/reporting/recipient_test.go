@@ -1,12 +1,18 @@
 package reporting
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
 
+	"docket/commands"
+	"docket/commands/rule"
 	"docket/commands/spec"
 	"docket/domain"
 	"docket/domain/fault"
 	"docket/domain/reporting"
+	"docket/eventstore"
+	"github.com/stretchr/testify/require"
 )
 
 var (
@@ -71,4 +77,34 @@ func TestRemoveRecipients(t *testing.T) {
 	begin.When(RemoveRecipients{task, recipients(toAnn, reporting.Recipient{ID: zoe, Type: "user"}, reporting.Recipient{ID: ann, Type: "group"})}).ThenFault(fault.NotFound, "[1].id", "[2].id")
 	begin.When(RemoveRecipients{task, recipients(toAnn, reporting.Recipient{ID: zoe, Type: "users"})}).ThenFault(fault.Invalid, "[1].type")
 	begin.When(RemoveRecipients{task, strangers(MaxRecipientsAtOnce + 1)}).ThenFault(fault.Invalid, "recipients")
+}
+
+// TestCopyFitsOneAppend: the most recipients that a task can have, and texts as
+// long as they may be, leave room for metadata in what the store takes at once.
+func TestCopyFitsOneAppend(t *testing.T) {
+	all := make([]reporting.Recipient, MaxRecipients)
+	for i := range all {
+		all[i] = reporting.Recipient{ID: id(uint32(i)), Type: reporting.RecipientGroup}
+	}
+	addresses := strings.Repeat("a@xx.org;", rule.MaxAddresses/9)
+	source := domain.Fold(reporting.Task{}, sentTo(all...)...)
+	source.Notifications = reporting.Notifications{Recipients: addresses, Cc: addresses, Bcc: addresses}
+	source.TestRecipients, source.Description = addresses, strings.Repeat("€", rule.MaxDescription)
+	env, err := commands.Gather(DuplicateTask{ID: other, SourceID: task}, reporting.Task{}, commands.Env{Actor: domain.System(sales), Now: spec.Now}, func(r commands.Ref) (any, error) {
+		if r.Stream() == reporting.TaskStream(task) {
+			return source, nil
+		}
+		return reporting.Project{}.Apply(published(north, sales)), nil
+	})
+	require.NoError(t, err)
+	events, err := DuplicateTask{ID: other, SourceID: task}.Decide(reporting.Task{}, env)
+	require.NoError(t, err)
+	require.Len(t, events, 4)
+	size := 0
+	for _, e := range events {
+		data, err := json.Marshal(e)
+		require.NoError(t, err)
+		size += len(data) + 2_000 // for metadata
+	}
+	require.Less(t, size, eventstore.MaxAppendBytes)
 }
