@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"docket/eventstore/embedded"
 	"docket/eventstore/esdb"
@@ -14,6 +15,9 @@ import (
 	"docket/internal/postgres"
 	"docket/internal/vault"
 )
+
+// startTime is how long a Postgres of one's own may take to answer at the start.
+const startTime = 30 * time.Second
 
 // stores are what keeps data: the log, the read models, the secrets.
 type stores struct {
@@ -25,7 +29,7 @@ type stores struct {
 }
 
 // openStores brings both stores up side by side.
-func openStores(ctx context.Context, c config.Config, logger *slog.Logger) (*stores, error) {
+func openStores(ctx context.Context, c *config.Config, logger *slog.Logger) (*stores, error) {
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
@@ -43,9 +47,9 @@ func openStores(ctx context.Context, c config.Config, logger *slog.Logger) (*sto
 	return s, nil
 }
 
-func (s *stores) openLog(c config.Config, logger *slog.Logger) error {
-	cfg := esdb.Config{ConnectionString: c.EventStoreURL, Logger: logger}
-	if c.EventStoreURL == "" {
+func (s *stores) openLog(c *config.Config, logger *slog.Logger) error {
+	cfg := esdb.Config{ConnectionString: c.EventstoreURL, Logger: logger}
+	if c.EventstoreURL == "" {
 		var err error
 		if s.embedded, err = embedded.Open(filepath.Join(c.DataDir, "events"), embedded.Options{Logger: logger}); err != nil {
 			return fmt.Errorf("embedded event store: %w", err)
@@ -59,11 +63,11 @@ func (s *stores) openLog(c config.Config, logger *slog.Logger) error {
 	return nil
 }
 
-func (s *stores) openPostgres(ctx context.Context, c config.Config, logger *slog.Logger) error {
+func (s *stores) openPostgres(ctx context.Context, c *config.Config, logger *slog.Logger) error {
 	url := c.PostgresURL
 	if url == "" {
 		var err error
-		if s.private, err = postgres.Start(ctx, postgres.Options{Dir: filepath.Join(c.DataDir, "postgres"), Logger: logger}); err != nil {
+		if s.private, err = postgres.Start(ctx, postgres.Options{Dir: filepath.Join(c.DataDir, "postgres"), Bin: c.PGBin, Logger: logger}); err != nil {
 			return err
 		}
 		url = s.private.URL()
@@ -72,7 +76,7 @@ func (s *stores) openPostgres(ctx context.Context, c config.Config, logger *slog
 	if s.pools, err = postgres.Connect(ctx, url, postgres.PoolOptions{}); err != nil {
 		return err
 	}
-	return s.pools.Ping(ctx)
+	return s.pools.Ping(ctx, startTime)
 }
 
 // lost is closed when a store of this process failed for good.

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"slices"
 	"time"
 
 	"docket/domain"
@@ -108,8 +109,9 @@ func userHandlers() []projections.Part {
 			return userOrganizations(e.ID, e.Organizations)
 		}),
 
-		projections.UpdateEach(Groups, left, func(g *GroupRow, _ directory.UserGroupsChanged, _ projections.Rec) { g.UsersCount-- }),
-		projections.UpdateEach(Groups, joined, func(g *GroupRow, _ directory.UserGroupsChanged, _ projections.Rec) { g.UsersCount++ }),
+		projections.UpdateEach(Groups, func(e directory.UserGroupsChanged, rec projections.Rec) []domain.ID {
+			return slices.Concat(joined(e, rec), left(e, rec))
+		}, countMember),
 		projections.Update(Users, projections.ByStream, func(u *UserRow, e directory.UserGroupsChanged, rec projections.Rec) {
 			u.GroupsCount += int32(len(joined(e, rec)) - len(left(e, rec)))
 			u.ModifiedAt = e.At
@@ -202,6 +204,15 @@ func left(e directory.UserGroupsChanged, rec projections.Rec) []domain.ID {
 		}
 	}
 	return groups
+}
+
+// countMember counts a person who joined or left.
+func countMember(g *GroupRow, e directory.UserGroupsChanged, _ projections.Rec) {
+	if slices.Contains(e.Joined, g.ID) {
+		g.UsersCount++
+	} else {
+		g.UsersCount--
+	}
 }
 
 func groupsOf(rec projections.Rec, user domain.ID) []domain.ID {

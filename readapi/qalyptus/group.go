@@ -38,6 +38,7 @@ var groups = query.MustDefine(query.Resource{
 	},
 	DefaultSort: query.Sort{Field: "name"},
 	Indexes:     []string{"organization_id,name_f"},
+	Counters:    []string{"", "organization_id"},
 })
 
 // GroupShape reads groups.

@@ -31,6 +31,7 @@ var organizations = query.MustDefine(query.Resource{
 		{Name: "description", Column: "description", Folded: "description_f", Ops: textOps, Sortable: true},
 	},
 	DefaultSort: query.Sort{Field: "name"},
+	Counters:    []string{""},
 })
 
 // OrganizationShape reads organizations.

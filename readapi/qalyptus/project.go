@@ -51,6 +51,7 @@ var projects = query.MustDefine(query.Resource{
 	},
 	DefaultSort: query.Sort{Field: "name"},
 	Indexes:     []string{"organization_id,name_f"},
+	Counters:    []string{"", "organization_id"},
 })
 
 // ProjectShape reads projects.

@@ -64,6 +64,7 @@ var roles = query.MustDefine(query.Resource{
 		{Name: "organization", Column: "organization_id", Kind: query.UUID, Ops: query.Eq | query.In, Hidden: true},
 	},
 	DefaultSort: query.Sort{Field: "name"},
+	Counters:    []string{""},
 })
 
 // refsSQL gathers {id, name} of what an array of ids points at, in the order of

@@ -57,6 +57,7 @@ var tasks = query.MustDefine(query.Resource{
 	},
 	DefaultSort: query.Sort{Field: "name"},
 	Indexes:     []string{"organization_id,name_f", "project_id,name_f"},
+	Counters:    []string{"", "organization_id", "project_id", "is_active"},
 })
 
 // TaskShape reads tasks.

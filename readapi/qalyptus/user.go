@@ -48,6 +48,7 @@ var users = query.MustDefine(query.Resource{
 		{Name: "modifiedDate", Column: "modified_at", Kind: query.Time, Sortable: true},
 	},
 	DefaultSort: query.Sort{Field: "full_name"},
+	Counters:    []string{""},
 })
 
 // UserShape reads users and recipients.

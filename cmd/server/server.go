@@ -1,0 +1,249 @@
+// Package server puts the parts of Docket together into a running process.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"docket/commands"
+	commandeddirectory "docket/commands/directory"
+	commandedreporting "docket/commands/reporting"
+	"docket/domain"
+	"docket/domain/directory"
+	"docket/domain/reporting"
+	"docket/eventstore"
+	"docket/internal/config"
+	"docket/internal/httpx"
+	"docket/internal/idempotency"
+	"docket/internal/telemetry"
+	"docket/internal/vault"
+	"docket/projections"
+	projectedaudit "docket/projections/audit"
+	projecteddirectory "docket/projections/directory"
+	projectedreporting "docket/projections/reporting"
+)
+
+// drain bounds how long requests under way may take after a signal to stop.
+const drain = 20 * time.Second
+
+// Server is a running Docket.
+type Server struct {
+	config *config.Config
+	log    *slog.Logger
+	tel    *telemetry.Telemetry
+	folder *os.File // locked while we run
+
+	*stores
+	codec       *eventstore.Codec
+	engine      *projections.Engine
+	bus         *commands.Bus
+	idempotency *idempotency.Store
+	site        *httpx.Site
+	listeners   []httpx.Listener
+
+	ready   bool // bootstrapped; guarded by mu
+	mu      sync.Mutex
+	keyFile string // where the bootstrap key is kept, "" when configured
+}
+
+// Events are all event types of Docket.
+func Events() []domain.Event {
+	return slices.Concat(commands.Events(), directory.Events(), reporting.Events())
+}
+
+// Open brings everything up but answers nothing yet; see Run. Log lines go to logs.
+func Open(ctx context.Context, c *config.Config, logs io.Writer) (*Server, error) {
+	tel, err := telemetry.Start(ctx, telemetry.Options{LogOutput: logs, LogLevel: c.LogLevel, LogFormat: c.LogFormat, OTLPEndpoint: c.OTLPEndpoint, Version: Version()})
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{config: c, log: tel.Logger, tel: tel, codec: eventstore.NewCodec(Events()...)}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) open(ctx context.Context) error {
+	if err := s.claimFolder(); err != nil {
+		return err
+	}
+	// Sockets first: an address in use should be known before a store starts.
+	if err := s.listen(); err != nil {
+		return err
+	}
+	var err error
+	if s.stores, err = openStores(ctx, s.config, s.log); err != nil {
+		return err
+	}
+	if s.idempotency, err = idempotency.Open(ctx, s.pools.Main, s.vault, s.log); err != nil {
+		return err
+	}
+	if s.engine, err = projections.NewEngine(projections.Config{
+		Store: s.stores.log, Codec: s.codec, Pool: s.pools.Projection, Logger: s.log, Metrics: newProjectionMetrics(s.tel.Metrics),
+		Groups: Groups(), WatchOnly: !s.config.Roles.Has(config.Projections),
+	}); err != nil {
+		return err
+	}
+	s.bus = commands.NewBus(commands.Config{Store: s.stores.log, Codec: s.codec, Digest: s.vault.HMAC, Waiter: s.engine, Wait: s.config.WriteWait, Logger: s.log})
+	commandeddirectory.Register(s.bus)
+	commandedreporting.Register(s.bus)
+	s.serve()
+	return nil
+}
+
+// Groups are all read models.
+var Groups = sync.OnceValue(func() []*projections.Group {
+	return []*projections.Group{projecteddirectory.Group(), projectedreporting.Group(), projectedaudit.Group(Events())}
+})
+
+// claimFolder makes sure that no other process uses the data folder.
+func (s *Server) claimFolder() error {
+	if err := os.MkdirAll(s.config.DataDir, 0o700); err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(s.config.DataDir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	if err := tryLock(f); err != nil {
+		return errors.Join(fmt.Errorf("another docket uses the data folder %s: stop it, or set DOCKET_DATA_DIR", s.config.DataDir), f.Close())
+	}
+	s.folder = f
+	return nil
+}
+
+func (s *Server) listen() error {
+	if !s.config.Roles.Has(config.API) {
+		return nil
+	}
+	l, err := net.Listen("tcp", string(s.config.HTTPAddr))
+	if err != nil {
+		return fmt.Errorf("main listener (DOCKET_HTTP_ADDR): %w", err)
+	}
+	s.listeners = append(s.listeners, httpx.Listener{Listener: l})
+	return nil
+}
+
+// Addr is where the main listener is, "" without one.
+func (s *Server) Addr() string {
+	if len(s.listeners) == 0 {
+		return ""
+	}
+	return s.listeners[0].Listener.Addr().String()
+}
+
+// Run works until ctx ends or a store of this process fails for good. Requests
+// under way are answered before it returns.
+func (s *Server) Run(ctx context.Context) error {
+	// Projections outlive the listeners: the last writes wait for them.
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := s.engine.Run(background); err != nil {
+			s.log.Error("projections ended", "error", err)
+		}
+	})
+	running.Go(func() { s.idempotency.Run(background, time.Hour) })
+	running.Go(func() { s.bootstrap(background) })
+	defer running.Wait()
+	defer stop()
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-s.lost():
+			cancel(fmt.Errorf("the embedded event store failed: %w", s.embedded.Err()))
+		case <-ctx.Done():
+		}
+	}()
+	if len(s.listeners) == 0 {
+		<-ctx.Done()
+	} else if err := httpx.Serve(ctx, s.log, drain, s.listeners...); err != nil {
+		return err
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// bootstrap makes what every installation has, and tries until it is there.
+func (s *Server) bootstrap(ctx context.Context) {
+	for wait := 50 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 2*time.Second) {
+		err := s.bootstrapOnce(ctx)
+		if err == nil {
+			s.mu.Lock()
+			s.ready = true
+			s.mu.Unlock()
+			return
+		}
+		s.log.Warn("the installation is not made up yet", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (s *Server) bootstrapOnce(ctx context.Context) error {
+	key, err := s.bootstrapKey()
+	if err != nil {
+		return err
+	}
+	r := commands.NewRequest("system", time.Now().UTC())
+	return commandeddirectory.Bootstrap(commands.WithRequest(ctx, r), s.bus, vault.HashToken(key))
+}
+
+// bootstrapKey is the configured key of the first administrator, or one that is
+// made once and kept for its owner only.
+func (s *Server) bootstrapKey() (string, error) {
+	if s.config.BootstrapKey != "" {
+		return s.config.BootstrapKey, nil
+	}
+	s.keyFile = KeyFile(s.config.DataDir)
+	key, err := os.ReadFile(s.keyFile)
+	if err == nil {
+		return string(key), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	made, _ := vault.NewToken("dk_")
+	temporary := s.keyFile + ".new"
+	if err := os.WriteFile(temporary, []byte(made), 0o600); err != nil {
+		return "", err
+	}
+	return made, os.Rename(temporary, s.keyFile)
+}
+
+// KeyFile is where a generated bootstrap key is kept.
+func KeyFile(dataDir string) string { return filepath.Join(dataDir, "bootstrap.key") }
+
+// Close lets go of everything. Run must have returned.
+func (s *Server) Close() error {
+	var errs []error
+	for _, l := range s.listeners {
+		if err := l.Listener.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.stores != nil {
+		errs = append(errs, s.stores.close())
+	}
+	errs = append(errs, s.tel.Stop(context.Background()))
+	if s.folder != nil {
+		errs = append(errs, s.folder.Close())
+	}
+	return errors.Join(errs...)
+}
