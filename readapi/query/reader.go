@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"docket/domain/fault"
+	"docket/internal/postgres"
 )
 
 // Querier is what a Counter reads from: a pool, a connection or a transaction.
@@ -127,6 +128,19 @@ func (rd *Reader) query(ctx context.Context, db Querier, s *statement, each func
 	if rd.trace != nil {
 		rd.trace(s)
 	}
+	started := false
+	watch := func(raw [][]byte) error {
+		started = true
+		return each(raw)
+	}
+	err := runQuery(ctx, db, s, watch)
+	if _, pooled := db.(*pgxpool.Pool); pooled && !started && outdated(err) {
+		err = runQuery(ctx, db, s, watch)
+	}
+	return err
+}
+
+func runQuery(ctx context.Context, db Querier, s *statement, each func(raw [][]byte) error) error {
 	rows, err := db.Query(ctx, s.String(), append([]any{pgx.QueryResultFormats{pgx.BinaryFormatCode}}, s.args...)...)
 	if err != nil {
 		return storageFault(err)
@@ -140,25 +154,26 @@ func (rd *Reader) query(ctx context.Context, db Querier, s *statement, each func
 	return storageFault(rows.Err())
 }
 
-// storageFault gives the errors a client can do something about their kind.
-// All others become Internal where they are rendered.
-func storageFault(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
+// outdated tells that a connection's prepared statement does not fit the table
+// any more: a rebuilt read model took its place. The driver has dropped the
+// statement by now.
+func outdated(err error) bool {
 	var pg *pgconn.PgError
-	var connect *pgconn.ConnectError
-	switch {
-	case errors.As(err, &pg) && pg.Code == "57014":
-		return retryLater("query.too-slow", "the query took too long; narrow the filter", err)
-	case errors.As(err, &pg) && (pg.Code[:2] == "57" || pg.Code[:2] == "53"), errors.As(err, &connect):
-		return retryLater("query.unavailable", "the read models cannot be reached right now", err)
-	}
-	return err
+	return errors.As(err, &pg) && (pg.Code == "0A000" || pg.Code == "26000")
 }
 
-func retryLater(code, public string, cause error) error {
-	e := fault.New(fault.Unavailable, code, "%s", public).Because(cause)
+// storageFault gives the errors that pass with time their kind. All others
+// become Internal where they are rendered.
+func storageFault(err error) error {
+	if !postgres.IsUnavailable(err) {
+		return err
+	}
+	code, public := "query.unavailable", "the read models cannot be reached right now"
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == "57014" {
+		code, public = "query.too-slow", "the query took too long; narrow the filter"
+	}
+	e := fault.New(fault.Unavailable, code, "%s", public).Because(err)
 	e.RetryAfter = 2 * time.Second
 	return e
 }

@@ -358,6 +358,25 @@ func TestSlowQueriesAreUnavailable(t *testing.T) {
 	require.Positive(t, fault.Of(err).RetryAfter)
 }
 
+// A rebuilt read model may have other column types; connections that prepared
+// statements for the old one go on.
+func TestRebuiltTablesAreNoticed(t *testing.T) {
+	w := newWorld(t, 40)
+	config := w.reader.pool.Config()
+	config.MaxConns = 1
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	require.NoError(t, err)
+	defer pool.Close()
+	reader := NewReader(pool, Options{})
+	req := w.request(unscoped)
+	before, err := reader.List(context.Background(), req)
+	require.NoError(t, err)
+	execute(t, w.reader.pool, "alter table m.items alter column size type bigint")
+	after, err := reader.List(context.Background(), req)
+	require.NoError(t, err)
+	require.Equal(t, string(before.Items), string(after.Items))
+}
+
 func TestStorageFaults(t *testing.T) {
 	require.NoError(t, storageFault(nil))
 	require.Equal(t, context.Canceled, storageFault(context.Canceled))
