@@ -428,6 +428,18 @@ func (c jsonCell) Scan(src any) error {
 	return fmt.Errorf("jsonb arrived as %T", src)
 }
 
+// list is an array column's value as COPY takes it.
+func (c *column) list(v reflect.Value) any {
+	if v.Type().Elem() == uuidType {
+		return append([]uuid.UUID{}, v.Interface().([]uuid.UUID)...)
+	}
+	texts := make([]string, v.Len())
+	for i := range texts {
+		texts[i] = v.Index(i).String()
+	}
+	return texts
+}
+
 // cells is one column of many rows, sent as one array parameter.
 type cells struct {
 	c    *column

@@ -57,7 +57,8 @@
 //   - Raise Revision when a handler's behaviour changes. Changed tables, indexes and
 //     event types are noticed without it. The group is then rebuilt at start, while
 //     reads go on from the old tables.
-//   - Text is bounded by the commands: an indexed text over 2,600 bytes stops the group.
+//   - An indexed text over 2,600 bytes stops the group, so commands bound what is
+//     indexed as it is. Columns tagged fold are cut to that length.
 //
 // # Reading
 //

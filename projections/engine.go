@@ -163,7 +163,7 @@ func (e *Engine) Healthy() error {
 		}
 		why := s.Retry
 		if s.Failure != nil {
-			why = fmt.Sprintf("%s %s at %s@%d", s.Failure.EventType, s.Failure.EventID, s.Failure.Stream, s.Failure.Revision)
+			why = s.Failure.String()
 		}
 		problems = append(problems, fmt.Errorf("projection group %s is %s %s", name, s.State, why))
 	}

@@ -25,6 +25,8 @@ type fold struct {
 type loader interface {
 	byKey(t *core, keys []key) ([]any, error)
 	byColumn(t *core, c *column, value any) ([]any, error)
+	// mayMeet tells whether puts into a table may meet existing rows.
+	mayMeet(t *core) bool
 }
 
 // Panics that leave a handler on the engine's behalf.
@@ -151,21 +153,31 @@ func (c *cache) admit(rows []any) {
 	}
 }
 
-// put stores a row. A row not in memory is taken as not existing; if it does
-// exist, writing will notice.
+// put stores a row. A row not in memory is taken as not existing, until writing
+// has shown once that in this table it may.
 func (c *cache) put(row any) {
 	c.t.detach(reflect.ValueOf(row).Elem())
 	c.t.settle(row)
-	e := c.known(c.t.keyOf(row))
+	k := c.t.keyOf(row)
+	if !c.fold.whole() && c.fold.loader.mayMeet(c.t) {
+		c.get(k)
+	}
+	e := c.known(k)
 	e.now, e.dirty = row, true
 	c.post(e)
 }
 
 func (c *cache) delete(e *entry) {
-	if c.fold.whole() {
+	e.now, e.dirty = nil, true
+	c.forget(e)
+}
+
+// forget drops a row that is gone from a whole fold. Elsewhere it stays, as
+// something to be deleted.
+func (c *cache) forget(e *entry) {
+	if c.fold.whole() && e.now == nil && c.rows[e.key] == e {
 		delete(c.rows, e.key)
 	}
-	e.now, e.dirty = nil, true
 }
 
 // writable is the row for a handler to change.
@@ -214,9 +226,7 @@ func (c *cache) operate(op *setOp, e *entry) {
 	case op.matches(e.now):
 		e.now = op.result(e.now)
 	}
-	if e.now == nil && c.fold.whole() {
-		delete(c.rows, e.key)
-	}
+	c.forget(e)
 	c.post(e)
 }
 

@@ -3,14 +3,11 @@ package projections
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	"docket/eventstore"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 const (
@@ -21,7 +18,7 @@ const (
 // follower is one subscription of a group and the writing that goes with it.
 type follower struct {
 	*runner
-	sink     *sink
+	*applier
 	skips    map[uuid.UUID]bool
 	items    chan item
 	position eventstore.Position // in the checkpoint
@@ -39,8 +36,8 @@ func (r *runner) follow(ctx context.Context, conn *pgx.Conn, at eventstore.Posit
 	}
 	work, release := outlive(ctx, finishWithin)
 	defer release()
-	f := &follower{runner: r, skips: skips, position: at, progress: progress,
-		sink: newSink(work, conn, r.group, liveSchema(r.group.name)), items: make(chan item, r.engine.BatchSize)}
+	f := &follower{runner: r, skips: skips, position: at, progress: progress, items: make(chan item, r.engine.BatchSize)}
+	f.applier = &applier{sink: newSink(work, conn, r.group, liveSchema(r.group.name)), before: f.advance, after: f.announce, done: f.committed}
 	f.underWay(time.Time{})
 	reading, stop := context.WithCancel(ctx)
 	received := make(chan error, 1)
@@ -100,12 +97,15 @@ func (f *follower) loop(ctx context.Context) error {
 			if err := f.moveTo(seen); err != nil {
 				return err
 			}
+		case <-f.wake:
+			return errFenced // a rebuild was swapped in
 		case it, open := <-f.items:
 			if !open {
 				return f.moveTo(seen)
 			}
 			batch, to, caughtUp := f.drain(it)
 			if len(batch) > 0 {
+				f.underWay(batch[0].rec.Created)
 				if err := f.process(batch, to); err != nil {
 					return err
 				}
@@ -117,6 +117,14 @@ func (f *follower) loop(ctx context.Context) error {
 			f.settled(caughtUp)
 		}
 	}
+}
+
+// committed takes note of a batch.
+func (f *follower) committed(c commit) {
+	f.position = c.to
+	f.gate.advance(c.to)
+	f.progress()
+	f.engine.Metrics.BatchCommitted(f.group.name, len(c.items), c.rows, c.took, c.items[len(c.items)-1].rec.Created)
 }
 
 // settled updates what Status tells after a batch.
@@ -189,83 +197,6 @@ func (f *follower) next() (item, bool) {
 	case <-timer.C:
 		return item{}, false
 	}
-}
-
-// process applies events and commits them together with the position after
-// them. When that fails because of an event, all before it are committed and
-// the event is named.
-func (f *follower) process(items []item, to eventstore.Position) error {
-	start := time.Now()
-	f.underWay(items[0].rec.Created)
-	fold, err := f.sink.begin(items)
-	for i := 0; err == nil && i < len(items); i++ {
-		if err = fold.apply(&items[i]); err == nil {
-			continue
-		}
-		var poison *eventError
-		named := errors.As(err, &poison)
-		if i == 0 && errors.Is(err, errCut) {
-			return &eventError{items[0].rec.Recorded, err}
-		}
-		if !named && !errors.Is(err, errCut) {
-			break
-		}
-		if i > 0 {
-			if before := f.process(items[:i], items[i-1].position); before != nil {
-				return before
-			}
-		}
-		if named {
-			return err
-		}
-		return f.process(items[i:], to)
-	}
-	rows := 0
-	if err == nil {
-		rows, err = f.sink.write(fold, func(b *pgx.Batch) { f.advance(b, to) }, func(b *pgx.Batch) { f.announce(b, to) })
-	}
-	if err != nil {
-		return f.failed(err, items, to)
-	}
-	f.position = to
-	f.gate.advance(to)
-	f.progress()
-	f.engine.Metrics.BatchCommitted(f.group.name, len(items), rows, time.Since(start), items[len(items)-1].rec.Created)
-	return nil
-}
-
-// failed deals with an error of the database about a batch. One that the data
-// cause is narrowed down to an event by halving.
-func (f *follower) failed(err error, items []item, to eventstore.Position) error {
-	switch {
-	case fenced(err):
-		return errFenced
-	case errors.Is(err, errUnexpectedRow):
-		return f.process(items, to)
-	case f.sink.conn.IsClosed() || f.sink.ctx.Err() != nil || curable(err):
-		return err
-	case len(items) == 1:
-		return &eventError{items[0].rec.Recorded, publicCause(err)}
-	}
-	half := len(items) / 2
-	if err := f.process(items[:half], items[half-1].position); err != nil {
-		return err
-	}
-	return f.process(items[half:], to)
-}
-
-// publicCause leaves out what the database says about values: they may be
-// personal data.
-func publicCause(err error) error {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		return err
-	}
-	message := pg.Message
-	if strings.HasPrefix(pg.Code, "22") { // data exceptions quote the value
-		message = "the database refuses a value"
-	}
-	return fmt.Errorf("SQLSTATE %s: %s", pg.Code, strings.Join([]string{message, pg.TableName, pg.ColumnName, pg.ConstraintName}, " "))
 }
 
 func (f *follower) advance(b *pgx.Batch, to eventstore.Position) {

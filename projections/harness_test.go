@@ -85,16 +85,18 @@ func (b *bench) awaitState(e *engine, group string, state State) Status {
 	require.Eventually(b.t, func() bool {
 		s = e.runners[group].snapshot()
 		return s.State == state
-	}, patience, 2*time.Millisecond, "want %s", state)
+	}, patience, 2*time.Millisecond, "want %s, have %+v", state, &s)
 	return s
 }
 
 // dump is everything in a group's tables, as text by table.
-func (b *bench) dump(g *Group) map[string][]string {
+func (b *bench) dump(g *Group) map[string][]string { return b.dumpSchema(g, liveSchema(g.name)) }
+
+func (b *bench) dumpSchema(g *Group, schema string) map[string][]string {
 	b.t.Helper()
 	out := map[string][]string{}
-	for _, name := range append(g.Tables(), g.Counters()) {
-		out[name] = b.strings(fmt.Sprintf("select t::text from %s t order by 1", name))
+	for _, t := range append(g.tables, &core{name: countersTable}) {
+		out[t.name] = b.strings(fmt.Sprintf("select t::text from %s.%s t order by 1", schema, t.name))
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"docket/eventstore"
@@ -111,7 +112,7 @@ type querier interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }
 
-// Failure is what stopped a group.
+// Failure is what stopped a group. EventID is nil when it was no event.
 type Failure struct {
 	EventID   uuid.UUID
 	EventType string
@@ -120,6 +121,13 @@ type Failure struct {
 	Position  eventstore.Position
 	Error     string
 	At        time.Time
+}
+
+func (f *Failure) String() string {
+	if f.EventID == uuid.Nil {
+		return f.Error
+	}
+	return fmt.Sprintf("at %s %s (%s@%d): %s", f.EventType, f.EventID, f.Stream, f.Revision, f.Error)
 }
 
 func failureOf(e *eventError) *Failure {

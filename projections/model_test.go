@@ -137,7 +137,7 @@ type model struct {
 // newModel declares the model; poison decides what a poisoned event does.
 func newModel(name string, more ...Part) *model {
 	m := &model{
-		projects: NewTable[projectRow]("projects", Index("name_f", "id"), Trigram("name_f"), CountBy("org_id")),
+		projects: NewTable[projectRow]("projects", Index("name_f", "id"), Index("name"), Trigram("name_f"), CountBy("org_id")),
 		tasks: NewTable[taskRow]("tasks", Index("name_f", "id"), Trigram("name_f", "project_name_f"), Reverse("name_f"),
 			IndexWhere("done", "created_at", "id"), CountBy("org_id"), CountBy("org_id", "status"), CountBy("done")),
 		labels:  NewTable[labelRow]("labels", Unique("label", "task_id"), CountBy("label")),

@@ -18,6 +18,7 @@ import (
 const (
 	lockRetry    = 500 * time.Millisecond // how often a standby asks for a group
 	skipPoll     = 5 * time.Second        // how often a stopped group looks for a skip, beside notifications
+	refusedRetry = 30 * time.Second       // how long a refused statement is left alone
 	finishWithin = 10 * time.Second       // what a batch under way gets after a stop
 )
 
@@ -102,6 +103,8 @@ func (r *runner) run(ctx context.Context) {
 			r.stop(ctx, poison)
 		case errors.Is(err, errFenced):
 			r.log.Info("projections: the checkpoint was moved; starting again from it")
+		case fromDatabase(err) && !curable(err):
+			r.refused(ctx, err)
 		default:
 			r.log.Warn("projections: interrupted, will try again", "error", err)
 			r.update(func(s *Status) { s.State, s.Retry = Retrying, err.Error() })
@@ -133,6 +136,11 @@ func (r *runner) session(ctx context.Context, progress func()) error {
 	r.update(func(s *Status) { s.State, s.Retry, s.Failure = CatchingUp, "", nil })
 	r.gate.advance(at)
 	r.gate.giveUp(false)
+	sweeping, stop := context.WithCancel(ctx)
+	var swept sync.WaitGroup
+	swept.Go(func() { r.sweep(sweeping) })
+	defer swept.Wait()
+	defer stop()
 	return r.follow(ctx, conn, at, progress)
 }
 
@@ -197,6 +205,17 @@ func (r *runner) stop(ctx context.Context, poison *eventError) {
 		}
 		timer.Stop()
 	}
+}
+
+// refused says that the database does not take a statement, whatever the event,
+// and waits before the next attempt.
+func (r *runner) refused(ctx context.Context, err error) {
+	r.log.Error("projections: stopped, the database refuses a statement", "error", err)
+	r.update(func(s *Status) {
+		s.State, s.Failure = Stopped, &Failure{Error: publicCause(err).Error(), At: time.Now()}
+	})
+	r.gate.giveUp(true)
+	sleep(ctx, refusedRetry)
 }
 
 // tolerate logs an error that will be tried again.

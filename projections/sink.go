@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 
+	"docket/eventstore"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -49,6 +50,9 @@ func (s *sink) byColumn(t *core, c *column, value any) ([]any, error) {
 	}
 	return scan(t, rows)
 }
+
+// mayMeet implements loader.
+func (s *sink) mayMeet(t *core) bool { return s.careful[t] }
 
 func keyArgs(t *core, keys []key) []any {
 	args := make([]any, len(t.pk))
@@ -108,10 +112,10 @@ var errUnexpectedRow = errors.New("a row exists that was taken as new")
 
 // write sends a fold's changes, between the statements queued in before and
 // after, as one transaction in one round trip. It returns how many rows changed.
-func (s *sink) write(f *fold, before, after func(*pgx.Batch)) (int, error) {
+func (s *sink) write(f *fold, to eventstore.Position, before, after func(*pgx.Batch, eventstore.Position)) (int, error) {
 	b := &pgx.Batch{}
 	if before != nil {
-		before(b)
+		before(b, to)
 	}
 	for _, op := range f.ops {
 		sql, args := op.sql(s.schema)
@@ -123,7 +127,7 @@ func (s *sink) write(f *fold, before, after func(*pgx.Batch)) (int, error) {
 	}
 	s.queueCounts(b, f, deltas)
 	if after != nil {
-		after(b)
+		after(b, to)
 	}
 	if b.Len() == 0 {
 		return 0, nil
@@ -214,4 +218,53 @@ func (s *sink) explain(err error) error {
 		}
 	}
 	return err
+}
+
+// copyAll brings the rows of a whole fold, and their counts, into empty tables.
+func (s *sink) copyAll(f *fold) error {
+	deltas := map[counter]int64{}
+	for _, c := range f.tables {
+		source := &copySource{t: c.t, rows: make([]any, 0, len(c.rows)), at: -1}
+		for _, e := range c.rows {
+			if e.now != nil {
+				source.rows = append(source.rows, e.now)
+				c.t.count(deltas, e.now, 1)
+			}
+		}
+		names := make([]string, len(c.t.columns))
+		for i, col := range c.t.columns {
+			names[i] = col.name
+		}
+		if _, err := s.conn.CopyFrom(s.ctx, pgx.Identifier{s.schema, c.t.name}, names, source); err != nil {
+			return err
+		}
+	}
+	b := &pgx.Batch{}
+	s.queueCounts(b, f, deltas)
+	if b.Len() == 0 {
+		return nil
+	}
+	return s.conn.SendBatch(s.ctx, b).Close()
+}
+
+// copySource hands rows to COPY.
+type copySource struct {
+	t    *core
+	rows []any
+	at   int
+}
+
+func (c *copySource) Next() bool { c.at++; return c.at < len(c.rows) }
+
+func (c *copySource) Err() error { return nil }
+
+func (c *copySource) Values() ([]any, error) {
+	row := reflect.ValueOf(c.rows[c.at]).Elem()
+	values := make([]any, len(c.t.columns))
+	for i, col := range c.t.columns {
+		if values[i] = col.parameter(row.FieldByIndex(col.field)); col.form == array {
+			values[i] = col.list(row.FieldByIndex(col.field))
+		}
+	}
+	return values, nil
 }
