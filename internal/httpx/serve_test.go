@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -262,14 +263,21 @@ func TestServeFailsWithItsListener(t *testing.T) {
 // A body that has arrived must not leave a read deadline behind: net/http would
 // take its passing for the client's departure and cancel the handler.
 func TestReadDeadlineIsTakenAway(t *testing.T) {
-	deadlines := &deadlineRecorder{ResponseRecorder: httptest.NewRecorder()}
-	r := httptest.NewRequest("PUT", thingPath, strings.NewReader(`{"name":"a"}`))
-	r.Header.Set("Authorization", "Bearer editor")
-	testAPI(t, testDialect()).ServeHTTP(deadlines, r)
-	require.Equal(t, 200, deadlines.Code, deadlines.Body.String())
-	require.NotEmpty(t, deadlines.read)
-	require.False(t, deadlines.read[0].IsZero())
-	require.True(t, deadlines.read[len(deadlines.read)-1].IsZero())
+	for _, r := range []*http.Request{
+		httptest.NewRequest("PUT", thingPath, strings.NewReader(`{"name":"a"}`)),
+		httptest.NewRequest("PUT", "/api/v2/form", strings.NewReader("a=1")),
+	} {
+		r.Header.Set("Authorization", "Bearer editor")
+		api := testAPI(t, testDialect())
+		if r.URL.Path == "/api/v2/form" {
+			api = inputsAPI(t)
+		}
+		deadlines := &deadlineRecorder{ResponseRecorder: httptest.NewRecorder()}
+		api.ServeHTTP(deadlines, r)
+		require.Equal(t, 200, deadlines.Code, deadlines.Body.String())
+		require.False(t, slices.MaxFunc(deadlines.read, time.Time.Compare).IsZero(), "there was one")
+		require.True(t, deadlines.read[len(deadlines.read)-1].IsZero())
+	}
 }
 
 type deadlineRecorder struct {
