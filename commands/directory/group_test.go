@@ -105,10 +105,11 @@ func TestChangeGroupSettings(t *testing.T) {
 
 // TestMostRoles: a hundred are fine, also together with those that are not seen.
 func TestMostRoles(t *testing.T) {
-	begin := given[directory.Group](t, group(staff, sales, labRole)).As(clerk)
+	roles := make(map[string]any)
 	for _, r := range many(MaxRoles + 1) {
-		begin = begin.Ref(directory.RoleStream(r), directory.Role{}.Apply(role(r, sales, "tasks.view")))
+		roles[directory.RoleStream(r)] = directory.Role{}.Apply(role(r, sales, "tasks.view"))
 	}
+	begin := given[directory.Group](t, group(staff, sales, labRole)).Refs(roles).As(clerk)
 	begin.When(SetGroupRoles{staff, many(MaxRoles - 1)}).Then(directory.GroupRolesChanged{ID: staff, Roles: append(many(MaxRoles-1), labRole), At: spec.Now})
 	begin.As(domain.System(sales)).When(SetGroupRoles{staff, many(MaxRoles)}).Then(directory.GroupRolesChanged{ID: staff, Roles: many(MaxRoles), At: spec.Now})
 	begin.When(SetGroupRoles{staff, many(MaxRoles)}).ThenFault(fault.Invalid, "roles")

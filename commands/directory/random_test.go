@@ -22,7 +22,7 @@ func TestAnyCommands(t *testing.T) {
 		r := &random{t: t, world: newWorld(t), fresh: 1000,
 			organizations: ids(directory.GlobalID), roles: ids(directory.AdministratorsID, directory.HubUsersID, directory.UsersID),
 			groups: ids(directory.EveryoneID), users: ids(directory.AdministratorID)}
-		for range rapid.IntRange(20, 80).Draw(t, "steps") {
+		for range rapid.IntRange(10, 50).Draw(t, "steps") {
 			r.step()
 		}
 		r.check()

@@ -66,10 +66,11 @@ func TestDeleteRole(t *testing.T) {
 // TestMostProjects: a thousand are fine, also together with those not seen.
 func TestMostProjects(t *testing.T) {
 	was := with(role(reader, sales), func(r *directory.RoleCreated) { r.AllProjects, r.Projects = false, ids(south) })
-	begin := given[directory.Role](t, was).As(clerk)
+	projects := make(map[string]any)
 	for _, p := range many(MaxProjects + 1) {
-		begin = begin.Ref(reporting.ProjectStream(p), reporting.Project{}.Apply(reporting.ProjectPublished{ID: p, OrganizationID: sales, Name: "P", Reports: []reporting.Report{}}))
+		projects[reporting.ProjectStream(p)] = reporting.Project{}.Apply(reporting.ProjectPublished{ID: p, OrganizationID: sales, Name: "P", Reports: []reporting.Report{}})
 	}
+	begin := given[directory.Role](t, was).Refs(projects).As(clerk)
 	limit := func(n int) UpdateRole {
 		return UpdateRole{ID: reader, Details: Details{Name: "Role"}, Active: true, Rights: Rights{Projects: many(n)}}
 	}

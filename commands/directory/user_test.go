@@ -196,11 +196,12 @@ func TestCheckPassword(t *testing.T) {
 
 // TestMostMemberships: a thousand are fine, also together with those not seen.
 func TestMostMemberships(t *testing.T) {
-	begin := given[directory.User](t, user(ann, sales), directory.UserOrganizationsChanged{ID: ann, Organizations: ids(sales, lab)},
-		directory.UserGroupsChanged{ID: ann, Joined: ids(labGroup), Left: ids()}).As(clerk)
+	groups := make(map[string]any)
 	for _, g := range many(MaxGroups + 1) {
-		begin = begin.Ref(directory.GroupStream(g), directory.Group{}.Apply(group(g, sales)))
+		groups[directory.GroupStream(g)] = directory.Group{}.Apply(group(g, sales))
 	}
+	begin := given[directory.User](t, user(ann, sales), directory.UserOrganizationsChanged{ID: ann, Organizations: ids(sales, lab)},
+		directory.UserGroupsChanged{ID: ann, Joined: ids(labGroup), Left: ids()}).Refs(groups).As(clerk)
 	join := func(n int) UpdateUser {
 		return UpdateUser{ID: ann, Person: annIs(), Membership: Membership{Groups: many(n)}}
 	}

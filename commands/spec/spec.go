@@ -43,11 +43,15 @@ func Given[S domain.State[S]](t testing.TB, events ...domain.Event) Scenario[S] 
 
 // Ref adds another aggregate. Those not added have no events.
 func (s Scenario[S]) Ref(stream string, state any) Scenario[S] {
-	s.refs = maps.Clone(s.refs)
-	if s.refs == nil {
-		s.refs = make(map[string]any)
-	}
-	s.refs[stream] = state
+	return s.Refs(map[string]any{stream: state})
+}
+
+// Refs adds other aggregates by their streams.
+func (s Scenario[S]) Refs(states map[string]any) Scenario[S] {
+	all := make(map[string]any, len(s.refs)+len(states))
+	maps.Copy(all, s.refs)
+	maps.Copy(all, states)
+	s.refs = all
 	return s
 }
 
