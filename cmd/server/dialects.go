@@ -19,8 +19,10 @@ import (
 	"docket/projections"
 	"docket/readapi/access"
 	readqalyptus "docket/readapi/qalyptus"
+	readqlik "docket/readapi/qlik"
 	"docket/readapi/query"
 	writeqalyptus "docket/writeapi/qalyptus"
+	writeqlik "docket/writeapi/qlik"
 )
 
 // serve registers every dialect and hangs them on the listeners.
@@ -41,10 +43,17 @@ func (s *Server) serve() {
 	writeqalyptus.Register(writeqalyptus.Config{API: qalyptus, Bus: s.bus, Reads: reads, Contents: contents, Vault: s.vault,
 		MaxKeyLife: time.Duration(s.config.APIKeyMaxDays) * 24 * time.Hour})
 
+	d := readqlik.Describe(base("qlik"))
+	if s.config.RateLimits {
+		d.Limit = qlikLimits()
+	}
+	qlik := httpx.NewAPI(d)
+	writeqlik.Register(writeqlik.Config{API: qlik, Bus: s.bus, Reads: readqlik.Register(qlik, reader)})
+
 	s.site = &httpx.Site{
 		Options:  httpx.Options{Logger: s.log, Metrics: s.tel.Metrics, PublicURL: s.config.PublicURL},
 		Gatherer: s.tel.Metrics, Tracing: s.tel.Tracing, Checks: s.checks(),
-		APIs: []*httpx.API{qalyptus},
+		APIs: []*httpx.API{qalyptus, qlik},
 	}
 	if s.config.Roles.Has(config.API) {
 		s.listeners[0].Handler = s.site.Main()
@@ -55,6 +64,17 @@ func (s *Server) serve() {
 func principal(ctx context.Context) string {
 	actor, _ := domain.ActorOf(ctx)
 	return actor.UserID.String()
+}
+
+// qlikLimits are Qlik's documented rates: per minute, averaged over five of
+// them, for each user of a tenant.
+func qlikLimits() func(ctx context.Context, tier string) error {
+	minutes := func(n int) httpx.Rate { return httpx.Rate{PerMinute: n, Window: 5 * time.Minute} }
+	limiter := httpx.NewLimiter(map[string]httpx.Rate{readqlik.Tier1: minutes(1000), readqlik.Tier2: minutes(100), readqlik.Special: minutes(200)})
+	return func(ctx context.Context, tier string) error {
+		actor, _ := domain.ActorOf(ctx)
+		return limiter.Take(actor.Tenant.String()+"/"+actor.UserID.String(), tier)
+	}
 }
 
 // requests hands the request of a write on to the commands.

@@ -15,6 +15,7 @@ type GroupRow struct {
 	OrganizationID domain.ID   `db:"organization_id"`
 	Name           string      `db:"name"`
 	NameF          string      `db:"name_f,fold"`
+	NameExact      string      `db:"name_exact_f"` // not folded: some lists sort by code points
 	Description    string      `db:"description"`
 	Type           string      `db:"type"` // "Custom": made here
 	TypeF          string      `db:"type_f,fold"`
@@ -27,7 +28,7 @@ type GroupRow struct {
 
 // Groups are all groups.
 var Groups = projections.NewTable[GroupRow]("groups",
-	projections.Index("name_f", "id"), projections.Index("name", "id"), projections.Index("organization_id", "name_f", "id"),
+	projections.Index("name_f", "id"), projections.Index("organization_id", "name_f", "id"), projections.Index("organization_id", "name_exact_f", "id"), projections.Index("organization_id", "created_at", "id"), projections.Index("organization_id", "id"),
 	projections.Index("created_at", "id"), projections.Index("modified_at", "id"), projections.Index("users_count", "id"),
 	projections.Trigram("name_f"), projections.Reverse("name_f"), projections.CountBy("organization_id"))
 
@@ -57,12 +58,12 @@ func groupHandlers() []projections.Part {
 	id := func(e directory.GroupDeleted, _ projections.Rec) domain.ID { return e.ID }
 	return []projections.Part{
 		projections.Put(Groups, func(e directory.GroupCreated, _ projections.Rec) GroupRow {
-			return GroupRow{ID: e.ID, Number: e.Number, OrganizationID: e.OrganizationID, Name: e.Name, Description: e.Description, Type: "Custom",
+			return GroupRow{ID: e.ID, Number: e.Number, OrganizationID: e.OrganizationID, Name: e.Name, NameExact: e.Name, Description: e.Description, Type: "Custom",
 				IsActive: e.Active, RoleIDs: e.Roles, CreatedAt: e.CreatedAt, ModifiedAt: e.CreatedAt}
 		}),
 		projections.PutEach(GroupRoles, func(e directory.GroupCreated, _ projections.Rec) []GroupRoleRow { return groupRoles(e.ID, e.Roles) }),
 		projections.Update(Groups, projections.ByStream, func(g *GroupRow, e directory.GroupDetailsChanged, _ projections.Rec) {
-			g.Name, g.Description, g.ModifiedAt = e.Name, e.Description, e.ChangedAt
+			g.Name, g.NameExact, g.Description, g.ModifiedAt = e.Name, e.Name, e.Description, e.ChangedAt
 		}),
 		projections.Update(Groups, projections.ByStream, func(g *GroupRow, e directory.GroupActivated, _ projections.Rec) {
 			g.IsActive, g.ModifiedAt = true, e.At
