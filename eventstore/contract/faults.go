@@ -213,6 +213,9 @@ var faultTests = map[string]func(*fixture, Server){
 		for i := range restarts {
 			f.write(f.stream("beat"), eventstore.Revision(i-1), f.event("made")) // so that every restart interrupts work
 			server.Stop()
+			if i == 0 {
+				requireUnavailable(f) // for once long enough that the writers give up
+			}
 			server.Start()
 		}
 		f.write(f.stream("beat"), restarts-1, f.event("made"))
@@ -313,14 +316,14 @@ func appendStubbornly(f *fixture, stream string, n int) error {
 	return nil
 }
 
-// appendImpatiently gives up early and repeats by itself, mostly while the
-// earlier attempt may still be on its way. It returns how many events it wrote.
+// appendImpatiently gives up early and repeats by itself, as callers do that
+// never learned what came of their append. It returns how many events it wrote.
 func appendImpatiently(f *fixture, stream string, stop *atomic.Bool) (int, error) {
 	for i := 0; ; i++ {
 		if stop.Load() {
 			return i, nil
 		}
-		if err := appendSeriesEvent(f, stream, i, 5*time.Millisecond); err != nil {
+		if err := appendSeriesEvent(f, stream, i, shortly/3); err != nil {
 			return i, fmt.Errorf("append %d: %w", i, err)
 		}
 	}

@@ -34,10 +34,8 @@ func (s *Store) append(ctx context.Context, stream string, expect eventstore.Rev
 		data[i] = client.EventData{EventID: e.ID, EventType: e.Type, ContentType: client.ContentTypeJson, Data: e.Data, Metadata: e.Meta}
 	}
 	options := client.AppendToStreamOptions{ExpectedRevision: expected(expect), Deadline: &s.deadlines.Append}
-	position, err := retry(ctx, s, s.deadlines.Append, "append", func(_ context.Context, c *client.Client) (eventstore.Position, error) {
-		// An append that the caller gives up runs on until its own deadline:
-		// ending its context while it sends is a data race in the client.
-		written, err := c.AppendToStream(s.supervisor.ctx, stream, options, data...)
+	position, err := retry(ctx, s, s.deadlines.Append, "append", func(ctx context.Context, c *client.Client) (eventstore.Position, error) {
+		written, err := c.AppendToStream(ctx, stream, options, data...)
 		if err != nil {
 			return 0, appendError(err, stream, expect)
 		}

@@ -34,10 +34,8 @@ type supervisor struct {
 	probe  time.Duration
 	logger *slog.Logger
 
-	ctx     context.Context // ends with close
-	end     context.CancelFunc
-	closed  <-chan struct{} // ctx.Done(), kept because it is asked for in every call
-	lost    chan struct{}   // wakes run when the current connection broke
+	closed  chan struct{}
+	lost    chan struct{} // wakes run when the current connection broke
 	running sync.WaitGroup
 
 	inFlight atomic.Int64
@@ -62,13 +60,12 @@ type connection struct {
 }
 
 func supervise(conf client.Configuration, probe time.Duration, logger *slog.Logger) *supervisor {
-	ctx, end := context.WithCancel(context.Background())
 	sv := &supervisor{
 		conf: conf, probe: probe, logger: logger,
-		ctx: ctx, end: end, closed: ctx.Done(),
-		lost:  make(chan struct{}, 1),
-		gate:  make(chan struct{}),
-		cause: errors.New("not connected yet"),
+		closed: make(chan struct{}),
+		lost:   make(chan struct{}, 1),
+		gate:   make(chan struct{}),
+		cause:  errors.New("not connected yet"),
 	}
 	sv.running.Add(1)
 	go sv.run()
@@ -102,7 +99,7 @@ func (sv *supervisor) connect() bool {
 		} else {
 			sv.logger.Debug("event store does not answer", "error", err, "attempt", failures+1)
 		}
-		if !pause.wait(sv.ctx, sv.closed) {
+		if !pause.wait(context.Background(), sv.closed) {
 			return false
 		}
 	}
@@ -248,7 +245,7 @@ func (sv *supervisor) close() {
 	sv.mu.Lock()
 	if !sv.closing {
 		sv.closing = true
-		sv.end()
+		close(sv.closed)
 		if sv.current != nil {
 			sv.retireLocked(sv.current)
 			sv.current = nil
