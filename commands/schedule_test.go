@@ -64,9 +64,9 @@ func play(t *testing.T, setup func(w *world) script, pick func(enabled []int) ch
 			found = c.err
 		}()
 		w := &world{T: c, store: memory.New()}
+		w.store.SetHook(stand)
 		s := setup(w)
 		writers := make([]*writer, len(s.writers))
-		w.store.SetHook(stand)
 		defer w.store.SetHook(nil)
 		for i, act := range s.writers {
 			writers[i] = start(act)
@@ -100,7 +100,7 @@ func start(act func(ctx context.Context)) *writer {
 	r.ctx = context.WithValue(context.Background(), writerKey{}, r)
 	go func() {
 		defer close(r.ended)
-		stand(r.ctx, memory.Call{}) // also before its first step
+		r.stand() // also before its first step
 		act(r.ctx)
 	}()
 	r.look(time.Second)
@@ -109,15 +109,14 @@ func start(act func(ctx context.Context)) *writer {
 
 // stand is the store's hook: it waits to be chosen.
 func stand(ctx context.Context, _ memory.Call) memory.Verdict {
-	r, ok := ctx.Value(writerKey{}).(*writer)
-	if !ok {
+	r := writerOf(ctx)
+	if r == nil {
 		return memory.Pass
 	}
 	if r.dead {
 		return memory.Drop
 	}
-	r.arrived <- struct{}{}
-	switch <-r.go_ {
+	switch r.stand() {
 	case dieBefore:
 		r.dead = true
 		return memory.Drop
@@ -126,6 +125,16 @@ func stand(ctx context.Context, _ memory.Call) memory.Verdict {
 		return memory.LoseAnswer
 	}
 	return memory.Pass
+}
+
+func writerOf(ctx context.Context) *writer {
+	r, _ := ctx.Value(writerKey{}).(*writer)
+	return r
+}
+
+func (r *writer) stand() fate {
+	r.arrived <- struct{}{}
+	return <-r.go_
 }
 
 // step lets a writer go on until it stands again, ends or waits for another.
