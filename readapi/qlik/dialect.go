@@ -119,8 +119,8 @@ func entry(f *fault.Error, status int, field *fault.Field) Error {
 	if field == nil {
 		return e
 	}
-	if len(f.Fields) > 1 {
-		e.Detail = field.Path + ": " + field.Message
+	if f.Kind == fault.Invalid {
+		e.Detail = field.Message // the source says where
 	}
 	switch field.In {
 	case "query":

@@ -296,16 +296,23 @@ func (r *Reads) page(ctx context.Context, path string, values url.Values, req qu
 	if page.HasPrev {
 		links.Prev = &Link{address(self, values, "prev", page.Prev)}
 	}
-	tail, err := json.Marshal(links)
-	if err != nil {
-		return nil, err
+	body := append(append([]byte(`{"data":`), page.Items...), `,"links":{"self":`...)
+	body = appendLink(body, links.Self)
+	if links.Next != nil {
+		body = appendLink(append(body, `,"next":`...), *links.Next)
 	}
-	body := append(append([]byte(`{"data":`), page.Items...), `,"links":`...)
-	body = append(body, tail...)
+	if links.Prev != nil {
+		body = appendLink(append(body, `,"prev":`...), *links.Prev)
+	}
+	body = append(body, '}')
 	if req.Total {
 		body = strconv.AppendInt(append(body, `,"totalResults":`...), page.Total, 10)
 	}
 	return &httpx.Raw{ContentType: "application/json", Body: append(body, '}')}, nil
+}
+
+func appendLink(dst []byte, l Link) []byte {
+	return append(query.AppendJSONString(append(dst, `{"href":`...), l.Href), '}')
 }
 
 // address is a page's address: the request's own parameters with another cursor.
