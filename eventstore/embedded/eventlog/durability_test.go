@@ -451,12 +451,11 @@ func TestFailStop(t *testing.T) {
 			followed := make(chan error, 1)
 			go func() { _, err := follower.Next(context.Background()); followed <- err }()
 			broken.Store(true)
-			var failed *FailedError
 			var wg sync.WaitGroup
 			for range 8 {
 				wg.Go(func() {
 					_, err := l.Append(context.Background(), "a", Any, someEvents(1)...)
-					if !errors.As(err, &failed) {
+					if failed := (*FailedError)(nil); !errors.As(err, &failed) {
 						t.Errorf("want a failure, got %v", err)
 					}
 				})
