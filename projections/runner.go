@@ -243,6 +243,9 @@ type Skipped struct {
 	Reason  string
 }
 
+// ErrNotStopped says that a group is not stopped at the event to be skipped.
+var ErrNotStopped = errors.New("projections: not stopped at this event")
+
 // Skip makes a stopped group leave out the event it is stopped at, now and in
 // every rebuild. Who did it and why is recorded.
 func (e *Engine) Skip(ctx context.Context, group string, event Skipped) error {
@@ -260,7 +263,7 @@ func (e *Engine) Skip(ctx context.Context, group string, event Skipped) error {
 		return err
 	}
 	if tag.RowsAffected() == 0 {
-		return fmt.Errorf("projections: group %s is not stopped at event %s", group, event.EventID)
+		return fmt.Errorf("%w: group %s, event %s", ErrNotStopped, group, event.EventID)
 	}
 	_, err = e.Pool.Exec(ctx, "select pg_notify($1, $2)", channel, wakeUp(group))
 	return err

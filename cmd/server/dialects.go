@@ -50,10 +50,12 @@ func (s *Server) serve() {
 	qlik := httpx.NewAPI(d)
 	writeqlik.Register(writeqlik.Config{API: qlik, Bus: s.bus, Reads: readqlik.Register(qlik, reader)})
 
+	admin := s.administration(base("admin"))
+
 	s.site = &httpx.Site{
 		Options:  httpx.Options{Logger: s.log, Metrics: s.tel.Metrics, PublicURL: s.config.PublicURL},
 		Gatherer: s.tel.Metrics, Tracing: s.tel.Tracing, Checks: s.checks(),
-		APIs: []*httpx.API{qalyptus, qlik},
+		APIs: []*httpx.API{qalyptus, qlik, admin},
 	}
 	if s.config.Roles.Has(config.API) {
 		s.listeners[0].Handler = s.site.Main()

@@ -21,6 +21,7 @@ import (
 	"docket/domain/directory"
 	"docket/domain/reporting"
 	"docket/eventstore"
+	"docket/internal/blob"
 	"docket/internal/config"
 	"docket/internal/httpx"
 	"docket/internal/idempotency"
@@ -47,6 +48,8 @@ type Server struct {
 	engine      *projections.Engine
 	bus         *commands.Bus
 	idempotency *idempotency.Store
+	blobs       *blob.Folder
+	operations  *operations
 	site        *httpx.Site
 	listeners   []httpx.Listener
 
@@ -97,6 +100,10 @@ func (s *Server) open(ctx context.Context) error {
 	s.bus = commands.NewBus(commands.Config{Store: s.stores.log, Codec: s.codec, Digest: s.vault.HMAC, Waiter: s.engine, Wait: s.config.WriteWait, Logger: s.log})
 	commandeddirectory.Register(s.bus)
 	commandedreporting.Register(s.bus)
+	if s.blobs, err = blob.OpenFolder(filepath.Join(s.config.DataDir, "blobs")); err != nil {
+		return err
+	}
+	s.operations = newOperations(s.engine, s.log)
 	s.serve()
 	return nil
 }
@@ -238,6 +245,12 @@ func (s *Server) Close() error {
 			errs = append(errs, err)
 		}
 	}
+	if s.operations != nil {
+		s.operations.close()
+	}
+	if s.blobs != nil {
+		errs = append(errs, s.blobs.Close())
+	}
 	if s.stores != nil {
 		errs = append(errs, s.stores.close())
 	}
@@ -247,3 +260,6 @@ func (s *Server) Close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// APIs are the dialects that the process answers.
+func (s *Server) APIs() []*httpx.API { return s.site.APIs }
