@@ -434,3 +434,19 @@ func TestConfiguration(t *testing.T) {
 	require.NoError(t, store.Close())
 	require.Equal(t, server.config(), given)
 }
+
+func TestTooLargeNeverReachesTheServer(t *testing.T) {
+	server := newScripted(t)
+	server.onAppend = func(*appended) (*streams.AppendResp, error) {
+		t.Error("the server was asked")
+		return nil, status.Error(codes.Internal, "EOF") // as servers answer who stop reading
+	}
+	store := server.start(t).open(t, esdb.Deadlines{})
+	big := proposed(2)
+	big[0].Data = make([]byte, eventstore.MaxAppendBytes/2)
+	big[1].Meta = make([]byte, eventstore.MaxAppendBytes/2)
+	_, err := store.Append(ctx, "s", 0, big)
+	require.ErrorIs(t, err, eventstore.ErrTooLarge)
+	_, err = store.Append(ctx, "s", 0, proposed(eventstore.MaxAppendEvents+1))
+	require.ErrorIs(t, err, eventstore.ErrTooLarge)
+}
