@@ -11,6 +11,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -199,8 +200,8 @@ func (a Address) valid() bool {
 	if err != nil {
 		return false
 	}
-	_, err = net.LookupPort("tcp", port)
-	return err == nil && port != ""
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
 }
 
 func webURL(text string) bool {

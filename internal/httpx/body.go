@@ -80,7 +80,6 @@ type jsonCheck struct {
 	registry huma.Registry
 	body     *huma.RequestBody
 	shape    *shape
-	bytes    bool // the body is also wanted raw
 }
 
 var bodyBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
@@ -136,11 +135,11 @@ func (c *jsonCheck) validate(value any, req *Request) {
 	huma.Validate(c.registry, schema, path, huma.ModeWriteToServer, value, &result)
 next:
 	for _, err := range result.Errors {
-		d, ok := err.(*huma.ErrorDetail)
-		if !ok {
+		var d huma.ErrorDetailer
+		if !errors.As(err, &d) {
 			continue
 		}
-		x := field(d)
+		x := field(d.ErrorDetail())
 		for _, known := range req.problems {
 			if known.Path == x.Path {
 				continue next

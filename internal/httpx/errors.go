@@ -238,9 +238,9 @@ func fromHuma(hctx huma.Context, status int, msg string, errs ...error) huma.Sta
 	return out
 }
 
-func (req *Request) humaError(status int, msg string, errs []error) error {
-	if req.body != nil {
-		return req.body
+func (r *Request) humaError(status int, msg string, errs []error) error {
+	if r.body != nil {
+		return r.body
 	}
 	if f, ok := first[*fault.Error](errs); ok {
 		return f
@@ -251,7 +251,7 @@ func (req *Request) humaError(status int, msg string, errs []error) error {
 	case status != http.StatusBadRequest && status != http.StatusUnprocessableEntity:
 		return WithStatus(status, byStatus(status, msg))
 	}
-	fields := append([]fault.Field(nil), req.problems...)
+	fields := append([]fault.Field(nil), r.problems...)
 	for _, err := range errs {
 		var d huma.ErrorDetailer
 		if !errors.As(err, &d) {
@@ -259,7 +259,7 @@ func (req *Request) humaError(status int, msg string, errs []error) error {
 			continue
 		}
 		// The body check has said more about the body than decoding it can.
-		if x := field(d.ErrorDetail()); x.Path != "" || len(req.problems) == 0 {
+		if x := field(d.ErrorDetail()); x.Path != "" || len(r.problems) == 0 {
 			fields = append(fields, x)
 		}
 	}

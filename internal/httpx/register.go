@@ -209,10 +209,16 @@ func (a *API) recover(r *http.Request, req *Request) {
 	if p == nil {
 		return
 	}
-	if p == http.ErrAbortHandler {
+	if isAbort(p) {
 		panic(p)
 	}
 	a.fail(r, req, faultOfPanic(p))
+}
+
+// isAbort tells whether a panic asks for the connection to be cut.
+func isAbort(p any) bool {
+	err, ok := p.(error)
+	return ok && errors.Is(err, http.ErrAbortHandler)
 }
 
 // faultOfPanic must be called where the panic is recovered, for its stack.

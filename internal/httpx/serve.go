@@ -132,7 +132,7 @@ func recovered(next http.Handler) http.Handler {
 			if p == nil {
 				return
 			}
-			if p == http.ErrAbortHandler {
+			if isAbort(p) {
 				panic(p)
 			}
 			req := From(r.Context())

@@ -288,7 +288,7 @@ func (c *recorder) Write(p []byte) (int, error) {
 func hash(r *http.Request) (sum []byte, done func(), err error) {
 	h := sha256.New()
 	path, query := r.URL.EscapedPath(), r.URL.RawQuery
-	fmt.Fprintf(h, "%d:%s%d:%s", len(path), path, len(query), query)
+	h.Write(fmt.Appendf(nil, "%d:%s%d:%s", len(path), path, len(query), query))
 	done = func() {}
 	if r.Body == nil || r.Body == http.NoBody {
 		return h.Sum(nil), done, nil

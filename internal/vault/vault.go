@@ -186,7 +186,7 @@ func (v *Vault) Open(context string, sealed []byte) ([]byte, error) {
 func (v *Vault) HMAC(purpose, value string) string {
 	mac := hmac.New(sha256.New, v.hmac)
 	// The length keeps ("ab","c") and ("a","bc") apart.
-	fmt.Fprintf(mac, "%d:%s", len(purpose), purpose)
+	mac.Write(fmt.Appendf(nil, "%d:%s", len(purpose), purpose))
 	mac.Write([]byte(value))
 	return hex.EncodeToString(mac.Sum(nil)[:20])
 }
