@@ -30,7 +30,8 @@ import (
 func (s *Server) administration(d httpx.Dialect) *httpx.API {
 	api := httpx.NewAPI(admin.Describe(d))
 	admin.Register(admin.Config{API: api, Pool: s.pools.List, Log: &inspector{store: s.stores.log, codec: s.codec, bus: s.bus}, Projections: s.operations})
-	writeadmin.Register(writeadmin.Config{API: api, Bus: s.bus, Blobs: s.blobs, Operations: s.operations, Logger: s.log})
+	writeadmin.Register(writeadmin.Config{API: api, Bus: s.bus, Blobs: s.blobs, Operations: s.operations, Vault: s.vault,
+		MaxKeyLife: time.Duration(s.config.APIKeyMaxDays) * 24 * time.Hour, Logger: s.log})
 	return api
 }
 

@@ -38,10 +38,7 @@ func (c CreateAPIKey) Decide(k directory.APIKey, env commands.Env) ([]domain.Eve
 		return nil, fault.New(fault.Denied, "apikey.users-only", "only active users can have API keys")
 	}
 	v := &verdict{env: env}
-	details := c.Details.check(v)
-	expires := c.ExpiresAt.UTC()
-	v.Check(expires.After(env.Now), "expiryDate", "must be in the future")
-	v.Check(!expires.After(env.Now.Add(c.MaxLife)), "expiryDate", "must be within %d days", int(c.MaxLife/(24*time.Hour)))
+	details, expires := c.Details.check(v), v.lifetime(c.ExpiresAt, c.MaxLife)
 	if err := v.Err(); err != nil {
 		return nil, err
 	}

@@ -34,7 +34,8 @@ type EntryRow struct {
 // Entries are all events of the given types.
 var Entries = projections.NewTable[EntryRow]("entries",
 	projections.Index("actor_id", "position"), projections.Index("stream", "revision"), projections.Index("recorded_at", "position"),
-	projections.Index("organization_id", "position"), projections.Index("correlation_id", "position"), projections.Index("type", "position"))
+	projections.Index("organization_id", "position"), projections.Index("correlation_id", "position"), projections.Index("type", "position"),
+	projections.Index("event_id"))
 
 // Group builds the audit trail of all these events, in schema rm_audit.
 func Group(events []domain.Event) *projections.Group {

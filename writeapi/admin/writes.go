@@ -5,10 +5,12 @@ package admin
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"docket/commands"
 	"docket/internal/blob"
 	"docket/internal/httpx"
+	"docket/internal/vault"
 	"docket/readapi/admin"
 
 	"github.com/google/uuid"
@@ -20,6 +22,8 @@ type Config struct {
 	Bus        *commands.Bus
 	Blobs      blob.Store
 	Operations Operations
+	Vault      *vault.Vault
+	MaxKeyLife time.Duration // of API keys
 	Logger     *slog.Logger
 }
 
@@ -44,5 +48,6 @@ type writes struct {
 func Register(c Config) {
 	w := &writes{Config: c, decode: httpx.Decoder[document](c.API)}
 	registerProjects(w)
+	registerAPIKeys(w)
 	registerProjections(w)
 }
