@@ -39,7 +39,7 @@ func protectedFields(t reflect.Type) []protectedField {
 			continue
 		}
 		s, found := t.FieldByName(subject)
-		if !found || s.Type != reflect.TypeFor[domain.ID]() || !textual(t.Field(i).Type) {
+		if !found || len(s.Index) != 1 || s.Type != reflect.TypeFor[domain.ID]() || !textual(t.Field(i).Type) {
 			panic(fmt.Sprintf("%s.%s: pii needs a string field and an ID field named by the tag", t, t.Field(i).Name))
 		}
 		fields = append(fields, protectedField{index: i, subject: s.Index[0]})
@@ -89,7 +89,9 @@ func (c *Codec) seal(known entry, e domain.Event) (domain.Event, error) {
 // original event shares.
 func setText(field reflect.Value, s string) {
 	if field.Kind() == reflect.Pointer {
-		field.Set(reflect.ValueOf(&s))
+		text := reflect.New(field.Type().Elem())
+		text.Elem().SetString(s)
+		field.Set(text)
 		return
 	}
 	field.SetString(s)

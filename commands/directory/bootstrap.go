@@ -139,14 +139,15 @@ func (c setBootstrapKey) Stream() string     { return directory.APIKeyStream(dir
 func (c setBootstrapKey) Permission() string { return onlySystem }
 
 func (c setBootstrapKey) Decide(k directory.APIKey, env commands.Env) ([]domain.Event, error) {
-	switch {
-	case k.ID != directory.BootstrapKeyID: // never was
-		return []domain.Event{directory.APIKeyCreated{
-			ID: directory.BootstrapKeyID, UserID: directory.AdministratorID, OrganizationID: directory.GlobalID,
-			Name: "Bootstrap key", Description: "Set by the configuration", Hash: c.Hash, ExpiresAt: noExpiry, CreatedAt: env.Now,
-		}}, nil
-	case !bytes.Equal(k.Hash, c.Hash):
-		return []domain.Event{directory.APIKeyReplaced{ID: directory.BootstrapKeyID, Hash: c.Hash, ExpiresAt: noExpiry, At: env.Now}}, nil
+	if k.ID == directory.BootstrapKeyID && bytes.Equal(k.Hash, c.Hash) {
+		return nil, nil
 	}
-	return nil, nil
+	var events []domain.Event
+	if k.Exists() { // another key takes its place
+		events = append(events, directory.APIKeyRevoked{ID: directory.BootstrapKeyID, At: env.Now})
+	}
+	return append(events, directory.APIKeyCreated{
+		ID: directory.BootstrapKeyID, UserID: directory.AdministratorID, OrganizationID: directory.GlobalID,
+		Name: "Bootstrap key", Description: "Set by the configuration", Hash: c.Hash, ExpiresAt: noExpiry, CreatedAt: env.Now,
+	}), nil
 }

@@ -26,15 +26,6 @@ type APIKeyDetailsChanged struct {
 	At          time.Time `json:"at"`
 }
 
-// APIKeyReplaced puts another secret in a key's place, also in that of a revoked
-// one: the bootstrap key was given anew in the configuration.
-type APIKeyReplaced struct {
-	ID        domain.ID `json:"id"`
-	Hash      []byte    `json:"hash"`
-	ExpiresAt time.Time `json:"expiresAt"`
-	At        time.Time `json:"at"`
-}
-
 // APIKeyRevoked ends a key.
 type APIKeyRevoked struct {
 	ID domain.ID `json:"id"`
@@ -43,7 +34,6 @@ type APIKeyRevoked struct {
 
 func (APIKeyCreated) EventType() string        { return "directory.apikey-created" }
 func (APIKeyDetailsChanged) EventType() string { return "directory.apikey-details-changed" }
-func (APIKeyReplaced) EventType() string       { return "directory.apikey-replaced" }
 func (APIKeyRevoked) EventType() string        { return "directory.apikey-revoked" }
 
 // APIKey is a key as it is.
@@ -68,8 +58,6 @@ func (k APIKey) Apply(e domain.Event) APIKey {
 			ExpiresAt: e.ExpiresAt, CreatedAt: e.CreatedAt, ModifiedAt: e.CreatedAt, Live: true}
 	case APIKeyDetailsChanged:
 		k.Name, k.Description, k.ModifiedAt = e.Name, e.Description, e.At
-	case APIKeyReplaced:
-		k.Hash, k.ExpiresAt, k.ModifiedAt, k.Live = e.Hash, e.ExpiresAt, e.At, true
 	case APIKeyRevoked:
 		k.Live = false
 	}

@@ -37,6 +37,6 @@ func Events() []domain.Event {
 		GroupCreated{}, GroupDetailsChanged{}, GroupActivated{}, GroupDeactivated{}, GroupRolesChanged{}, GroupDeleted{},
 		GroupSettingsChanged{}, EveryoneRolesChanged{},
 		RoleCreated{}, RoleDetailsChanged{}, RolePermissionsChanged{}, RoleProjectsChanged{}, RoleActivated{}, RoleDeactivated{}, RoleDeleted{},
-		APIKeyCreated{}, APIKeyDetailsChanged{}, APIKeyReplaced{}, APIKeyRevoked{},
+		APIKeyCreated{}, APIKeyDetailsChanged{}, APIKeyRevoked{},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"docket/domain/directory"
 	"docket/eventstore"
 	"docket/projections"
 )
@@ -18,5 +19,7 @@ var Group = sync.OnceValue(func() *projections.Group {
 	tables := []projections.Part{Organizations, Users, UserOrganizations, UserRoles, UserGroups, Groups, GroupRoles, GroupSettings, Roles, APIKeys, Principals, PrincipalOrganizations}
 	return projections.NewGroup("directory", eventstore.Filter{TypePrefixes: []string{"directory."}},
 		slices.Concat([]projections.Part{projections.Revision(revision)}, tables,
-			organizationHandlers(), userHandlers(), groupHandlers(), roleHandlers(), apiKeyHandlers(), principalHandlers())...)
+			organizationHandlers(), userHandlers(), groupHandlers(), roleHandlers(), apiKeyHandlers(), principalHandlers(), []projections.Part{
+				projections.Ignore(directory.UserInvited{}), // a reactor sends the mail
+			})...)
 })

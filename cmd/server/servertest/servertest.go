@@ -27,7 +27,8 @@ const Key = "dk_test_administrator_0123456789abcdef"
 type Server struct {
 	URL string // without a slash at the end
 	Key string
-	t   testing.TB
+	*server.Server
+	t testing.TB
 }
 
 // Start runs a Docket until the test ends. Each change may alter its settings.
@@ -58,7 +59,7 @@ func Run(t testing.TB, c *config.Config) *Server {
 		require.NoError(t, <-done)
 		require.NoError(t, s.Close())
 	})
-	running := &Server{URL: "http://" + s.Addr(), Key: Key, t: t}
+	running := &Server{URL: "http://" + s.Addr(), Key: Key, Server: s, t: t}
 	running.AwaitReady()
 	return running
 }
