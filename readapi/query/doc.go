@@ -54,7 +54,9 @@
 //	}
 //	page, err := reader.List(ctx, req)          // page.Items is a JSON array, page.Total a number
 //
-// Reader.Keyset pages by cursor, Reader.Get reads one row, Fetch, FetchOne and
+// A column the table has not is a Virtual one; an enumeration kept as a boolean
+// is a field with Rewrite: Labels(...), a state that follows from a time one
+// with Before. Reader.Keyset pages by cursor, Reader.Get reads one row, Fetch, FetchOne and
 // FetchAll read into values instead of JSON.
 //
 // # What it promises
@@ -72,7 +74,8 @@
 // (foreign key, key). Contains wants a trigram index on the folded column;
 // Reversed says there is an index on reverse(folded column). Index lists on
 // (organization_id, name_f, key) belong into Resource.Indexes, so that the
-// page of one organization is read straight from them.
+// page of one organization is read straight from them; counts the projection
+// keeps belong into Resource.Counters.
 //
 // The pool plans with the values at hand (plan_cache_mode=force_custom_plan),
 // without jit and parallel workers.

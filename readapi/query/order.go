@@ -212,7 +212,12 @@ func (s *statement) joinedBranches(q *plan, o order, filter node, from *position
 			}
 			s.write(" order by ", o.by("j."+o.key, "j."+j.Key), ") o cross join lateral (select ", columns, " from ", q.r.Table, " t")
 			s.where(q, filter, func() { s.write("t.", j.FK, " = o._j") })
-			s.write(" order by ", o.by(id), ") t")
+			s.write(" order by ", o.by(id))
+			if limit >= 0 {
+				// No joined row adds more; the planner reads its rows in order then.
+				s.limit(limit+offset, 0)
+			}
+			s.write(") t")
 			s.limit(limit, offset)
 		}
 	}

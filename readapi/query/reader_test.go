@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -177,12 +178,82 @@ func TestNewVersionsAreNoticed(t *testing.T) {
 	list()
 	require.Equal(t, 1, statements, "neither count nor walk again")
 
+	req.Page = 4 // before the last place that is known
+	nearer, page := list()
+	require.Equal(t, Anchored, page.Strategy)
+	require.Equal(t, w.expected(t, unscoped, req)[15], nearer[0].ID)
+	req.Page = 6
+
 	first := w.expected(t, unscoped, req)[0]
 	execute(t, w.reader.pool, "delete from m.items where id = $1", [16]byte(first))
 	version++
 	after, page := list()
 	require.EqualValues(t, 59, page.Total)
 	require.Equal(t, before[1:], after[:4])
+}
+
+// Counters are used for what they count, within the scope.
+func TestTotalsFromCounters(t *testing.T) {
+	w := newWorld(t, 200)
+	a, b, c := w.organizations[2].id, w.organizations[3].id, w.organizations[4].id
+	inOrganization := func(ids ...uuid.UUID) Expr { return OneOf("organizationId", ids...) }
+	for _, used := range []struct {
+		scope   Scope
+		filter  Expr
+		counted bool
+	}{
+		{Everything(), nil, true},
+		{Organizations(a, b), nil, true},
+		{Organizations(a, b, a), inOrganization(b, c, b), true},
+		{Organizations(a, b), inOrganization(c), true},
+		{Organizations(a), And{inOrganization(a, b), Equals("isActive", true)}, true},
+		{Everything(), Equals("status", "disabled"), true},
+		{Everything(), And{inOrganization(a), inOrganization(b)}, true},
+		{Everything(), Compare{Field: "organization.name", Op: Eq, Value: w.organizations[2].name}, true},
+		{Everything(), Not{inOrganization(a)}, false},
+		{Everything(), Or{inOrganization(a), Equals("isActive", true)}, false},
+		{Everything(), And{inOrganization(a), Equals("size", 1)}, false},
+	} {
+		req := w.request(byColumn)
+		req.Scope, req.Filter = used.scope, used.filter
+		w.counted = 0
+		w.reader.options.Counter = w.counters
+		n, err := w.reader.Count(context.Background(), req)
+		require.NoError(t, err)
+		require.EqualValues(t, len(w.expected(t, byColumn, req)), n)
+		require.Equal(t, used.counted, w.counted == 1, "%v", used.filter)
+	}
+}
+
+func TestPatternsAreTakenLiterally(t *testing.T) {
+	w := newWorld(t, 5)
+	ctx := context.Background()
+	w.rows = nil
+	for _, text := range []string{"abc_d%ef", `abcxd\%ef`, "abc_dxef", `abc\`, `xab\cd`} {
+		row := modelRow{id: uuid.New(), project: w.projects[0].id, name: text}
+		w.rows = append(w.rows, row)
+	}
+	execute(t, w.reader.pool, "truncate m.items")
+	for _, r := range w.rows {
+		execute(t, w.reader.pool, `insert into m.items select $1, null, $2, $3, $3, null, null, '', true, 0, now(), null, '{}', '{}', '{}'`,
+			[16]byte(r.id), [16]byte(r.project), r.name)
+	}
+	for _, op := range []Op{Eq, Contains, Starts, Ends} {
+		for _, text := range []string{"abc_", "%ef", "_d%e", `\%ef`, `abc\`, "abc%", `\cd`, "____", "abc_d%ef", `b\c`} {
+			for _, walk := range []float64{0, 20_000} {
+				w.reader.tuning.filterFirst = walk
+				req := w.request(unscoped)
+				req.Filter = Compare{Field: "name", Op: op, Value: text}
+				values, _, err := Fetch(ctx, w.reader, w.shapes[unscoped], req)
+				require.NoError(t, err)
+				var ids []uuid.UUID
+				for _, v := range values {
+					ids = append(ids, v.ID)
+				}
+				require.ElementsMatch(t, w.expected(t, unscoped, req), ids, "%s %q", op, text)
+			}
+		}
+	}
 }
 
 // explain tells what Postgres does for the statements of a request.
@@ -326,7 +397,9 @@ func TestStreamsFailLoudly(t *testing.T) {
 	response, err := http.Get(server.URL)
 	require.NoError(t, err)
 	defer response.Body.Close()
-	require.Error(t, json.NewDecoder(response.Body).Decode(&answer))
+	half, err := io.ReadAll(response.Body)
+	require.NotEmpty(t, half)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 
 	// A reader that goes away ends the query; the pool stays usable.
 	req.Shape = w.shapes[unscoped]

@@ -222,6 +222,7 @@ func distinctIDs(ids []uuid.UUID) []uuid.UUID {
 // count counts the matching rows exactly and remembers the result.
 func (rd *Reader) count(ctx context.Context, q *plan, key string) (int64, error) {
 	s := rd.statement()
+	s.walk = true // only large sets are counted apart
 	s.write("select count(*) from ", q.r.Table, " t")
 	s.where(q, q.filter)
 	var n int64
