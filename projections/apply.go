@@ -14,10 +14,10 @@ import (
 // applier brings batches of events into tables.
 type applier struct {
 	sink *sink
-	// before and after queue statements around the rows, in the same
-	// transaction. They may be nil, like done.
-	before, after func(b *pgx.Batch, to eventstore.Position)
-	done          func(commit)
+	// before queues statements that belong into the same transaction as the
+	// rows. It may be nil, like done.
+	before func(b *pgx.Batch, to eventstore.Position)
+	done   func(commit)
 }
 
 // commit is a finished transaction.
@@ -58,7 +58,7 @@ func (a *applier) process(items []item, to eventstore.Position) error {
 	}
 	rows := 0
 	if err == nil {
-		rows, err = a.sink.write(fold, to, a.before, a.after)
+		rows, err = a.sink.write(fold, to, a.before)
 	}
 	if err != nil {
 		return a.failed(err, items, to)

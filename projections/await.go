@@ -138,7 +138,8 @@ func (e *Engine) readPositions(ctx context.Context, q querier) error {
 	return err
 }
 
-// announcement is the payload that tells other processes of a commit.
+// announcement is the payload that tells other processes of a commit; the
+// advance function sends the same.
 func announcement(group string, position eventstore.Position) string {
 	return fmt.Sprintf("at %s %d", group, position)
 }

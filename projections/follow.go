@@ -37,7 +37,7 @@ func (r *runner) follow(ctx context.Context, conn *pgx.Conn, at eventstore.Posit
 	work, release := outlive(ctx, finishWithin)
 	defer release()
 	f := &follower{runner: r, skips: skips, position: at, progress: progress, items: make(chan item, r.engine.BatchSize)}
-	f.applier = &applier{sink: newSink(work, conn, r.group, liveSchema(r.group.name)), before: f.advance, after: f.announce, done: f.committed}
+	f.applier = &applier{sink: newSink(work, conn, r.group, liveSchema(r.group.name)), before: f.advance, done: f.committed}
 	f.underWay(time.Time{})
 	reading, stop := context.WithCancel(ctx)
 	received := make(chan error, 1)
@@ -144,7 +144,6 @@ func (f *follower) moveTo(to eventstore.Position) error {
 	}
 	b := &pgx.Batch{}
 	f.advance(b, to)
-	f.announce(b, to)
 	if err := f.sink.conn.SendBatch(f.sink.ctx, b).Close(); err != nil {
 		if fenced(err) {
 			return errFenced
@@ -201,8 +200,4 @@ func (f *follower) next() (item, bool) {
 
 func (f *follower) advance(b *pgx.Batch, to eventstore.Position) {
 	b.Queue("select docket_projections.advance($1, $2, $3)", f.group.name, f.position, to)
-}
-
-func (f *follower) announce(b *pgx.Batch, to eventstore.Position) {
-	b.Queue("select pg_notify($1, $2)", channel, announcement(f.group.name, to))
 }

@@ -63,8 +63,8 @@ create table if not exists docket_projections.projection_skips (
 	at timestamptz not null default now(),
 	primary key (group_name, event_id)
 );
--- Moves a checkpoint on. Raising is what rolls back the whole batch of a writer
--- that lost its place.
+-- Moves a checkpoint on and announces it at commit. Raising is what rolls back
+-- the whole batch of a writer that lost its place.
 create or replace function docket_projections.advance(which text, expected bigint, next bigint) returns void language plpgsql as $$
 begin
 	update docket_projections.checkpoints set position = next, updated_at = now()
@@ -72,6 +72,7 @@ begin
 	if not found then
 		raise exception 'checkpoint of % is not at %', which, expected using errcode = '` + fencedCode + `';
 	end if;
+	perform pg_notify('` + channel + `', format('at %s %s', which, next));
 end $$;
 `
 

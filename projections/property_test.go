@@ -46,7 +46,13 @@ func drawEvents(t *rapid.T, l *log) {
 		}
 		return rapid.SampledFrom(choices).Draw(t, "event")
 	})
-	for _, do := range rapid.SliceOfN(event, 1, 60).Draw(t, "events") {
+	// Something to meet, in the tables when a batch begins.
+	l.append(projects[0], projectCreated{"first", orgs[0]})
+	l.append(projects[1], projectCreated{"second", orgs[1]})
+	for i, k := range tasks[:4] {
+		l.append(k, taskCreated{projects[i%2], "given", nil, nil})
+	}
+	for _, do := range rapid.SliceOfN(event, 20, 60).Draw(t, "events") {
 		do()
 	}
 }

@@ -110,9 +110,9 @@ func (s *sink) begin(items []item) (*fold, error) {
 // and the batch must be done again.
 var errUnexpectedRow = errors.New("a row exists that was taken as new")
 
-// write sends a fold's changes, between the statements queued in before and
-// after, as one transaction in one round trip. It returns how many rows changed.
-func (s *sink) write(f *fold, to eventstore.Position, before, after func(*pgx.Batch, eventstore.Position)) (int, error) {
+// write sends a fold's changes, after the statements queued by before, as one
+// transaction in one round trip. It returns how many rows changed.
+func (s *sink) write(f *fold, to eventstore.Position, before func(*pgx.Batch, eventstore.Position)) (int, error) {
 	b := &pgx.Batch{}
 	if before != nil {
 		before(b, to)
@@ -126,9 +126,6 @@ func (s *sink) write(f *fold, to eventstore.Position, before, after func(*pgx.Ba
 		rows += s.queueRows(b, s.statements[i], c, deltas)
 	}
 	s.queueCounts(b, f, deltas)
-	if after != nil {
-		after(b, to)
-	}
 	if b.Len() == 0 {
 		return 0, nil
 	}
