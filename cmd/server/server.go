@@ -25,6 +25,7 @@ import (
 	"docket/internal/config"
 	"docket/internal/httpx"
 	"docket/internal/idempotency"
+	"docket/internal/keyring"
 	"docket/internal/telemetry"
 	"docket/internal/vault"
 	"docket/projections"
@@ -88,6 +89,11 @@ func (s *Server) open(ctx context.Context) error {
 	if s.stores, err = openStores(ctx, s.config, s.log); err != nil {
 		return err
 	}
+	ring, err := keyring.Open(ctx, s.pools.Main, s.vault)
+	if err != nil {
+		return err
+	}
+	s.codec = s.codec.WithProtection(ring)
 	if s.idempotency, err = idempotency.Open(ctx, s.pools.Main, s.vault, s.log); err != nil {
 		return err
 	}
