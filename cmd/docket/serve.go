@@ -23,6 +23,9 @@ func serveCommand() *cobra.Command {
 			for _, line := range c.Redacted() {
 				fmt.Println("  " + line)
 			}
+			for _, name := range config.Unknown(os.Environ()) {
+				fmt.Fprintf(os.Stderr, "warning: %s is no setting of Docket\n", name)
+			}
 			s, err := server.Open(cmd.Context(), c, os.Stderr)
 			if err != nil {
 				return err

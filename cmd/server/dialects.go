@@ -65,7 +65,8 @@ func (s *Server) serve() {
 // principal names the caller to the idempotency keys.
 func principal(ctx context.Context) string {
 	actor, _ := domain.ActorOf(ctx)
-	return actor.UserID.String()
+	// The same user in another organization sees other things.
+	return actor.Tenant.String() + "/" + actor.UserID.String()
 }
 
 // qlikLimits are Qlik's documented rates: per minute, averaged over five of

@@ -1,9 +1,18 @@
 package server
 
-import "runtime/debug"
+import (
+	"cmp"
+	"runtime/debug"
+)
+
+// version is set by the build (-ldflags "-X docket/cmd/server.version=v1.2.3").
+var version string
 
 // Version is the program's version as the build recorded it.
 func Version() string {
+	if version != "" {
+		return version
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
@@ -13,5 +22,5 @@ func Version() string {
 			return s.Value[:12]
 		}
 	}
-	return info.Main.Version
+	return cmp.Or(info.Main.Version, "unknown")
 }
