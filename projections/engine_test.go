@@ -251,7 +251,7 @@ func TestPoisonStopsItsGroupOnly(t *testing.T) {
 			s = b.awaitState(e, "sick", Stopped)
 
 			ctx := context.Background()
-			require.ErrorContains(t, e.Skip(ctx, "sick", Skipped{EventID: uuid.New(), Actor: "op", Reason: "why"}), "not stopped at event")
+			require.ErrorIs(t, e.Skip(ctx, "sick", Skipped{EventID: uuid.New(), Actor: "op", Reason: "why"}), ErrNotStopped)
 			require.ErrorContains(t, e.Skip(ctx, "sick", Skipped{EventID: s.Failure.EventID}), "actor and a reason")
 			require.Eventually(t, func() bool {
 				err := e.Skip(ctx, "sick", Skipped{EventID: s.Failure.EventID, Actor: "op", Reason: "known bug"})
