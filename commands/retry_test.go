@@ -126,39 +126,50 @@ func TestRepeatedCommandIsAnsweredFromTheLog(t *testing.T) {
 }
 
 // The first run's append may still be under way when the request runs again,
-// arrive just before the second's, and hold other numbers.
+// arrive just before the second's, and say something else: other numbers, more
+// or fewer events.
 func TestFirstAppendArrivesLate(t *testing.T) {
-	numberedMake := numbered{do{thing: "x", name: "test.make", decide: func(s thing, env commands.Env) ([]domain.Event, error) {
+	for _, between := range []bool{false, true} {
+		for _, more := range []int{0, 1} {
+			t.Run(fmt.Sprint("grown in between ", between, ", events more ", more), func(t *testing.T) {
+				w := newWorld(t)
+				var firsts, seconds stalls
+				first, second, id := w.bus(firsts.configure), w.bus(seconds.configure), uuid.New()
+				at := firsts.at("append: before")
+				one := async(requestOf(&commands.Request{ID: id, Now: now, Dialect: "test"}), first, makeAndGrow(0))
+				<-at.reached
+				then := seconds.at("append: before")
+				two := async(retry(id), second, makeAndGrow(more))
+				<-then.reached
+				close(at.resume)
+				got := <-one
+				require.NoError(t, got.err)
+				if between {
+					w.must(first, grow("x"))
+				}
+				close(then.resume)
+				again := <-two
+				require.NoError(t, again.err)
+				require.Equal(t, got.result.Events, again.result.Events)
+				require.Equal(t, w.fold("x"), again.result.State)
+				w.requireCacheTrue(second)
+				w.requireSound()
+				require.Len(t, w.events("x"), map[bool]int{false: 1, true: 2}[between])
+			})
+		}
+	}
+}
+
+// makeAndGrow creates x with a number and grows it some times.
+func makeAndGrow(times int) commands.Command[thing] {
+	return numbered{do{thing: "x", name: "test.make", decide: func(s thing, env commands.Env) ([]domain.Event, error) {
 		if s.Live {
 			return nil, exists()
 		}
-		return []domain.Event{thingMade{Name: "n", Number: env.Number}}, nil
+		events := []domain.Event{thingMade{Name: "n", Number: env.Number}}
+		for range times {
+			events = append(events, thingGrown{By: 1})
+		}
+		return events, nil
 	}}}
-	for _, between := range []bool{false, true} {
-		t.Run(fmt.Sprint("grown in between ", between), func(t *testing.T) {
-			w := newWorld(t)
-			var firsts, seconds stalls
-			first, second, id := w.bus(firsts.configure), w.bus(seconds.configure), uuid.New()
-			at := firsts.at("append: before")
-			one := async(requestOf(&commands.Request{ID: id, Now: now, Dialect: "test"}), first, numberedMake)
-			<-at.reached
-			then := seconds.at("append: before")
-			two := async(retry(id), second, numberedMake)
-			<-then.reached
-			close(at.resume)
-			got := <-one
-			require.NoError(t, got.err)
-			if between {
-				w.must(first, grow("x"))
-			}
-			close(then.resume)
-			again := <-two
-			require.NoError(t, again.err)
-			require.Equal(t, got.result.Events, again.result.Events)
-			require.Equal(t, w.fold("x"), again.result.State)
-			w.requireCacheTrue(second)
-			w.requireSound()
-			require.Len(t, w.events("x"), map[bool]int{false: 1, true: 2}[between])
-		})
-	}
 }

@@ -264,6 +264,7 @@ func (s *sending) metadata(schema, index, count int) ([]byte, error) {
 }
 
 // earlier finds what this very command appended before its outcome got lost.
+// What the kernel appends for a command stands in other streams.
 func earlier[S domain.State[S]](ctx context.Context, b *Bus, s *sending) (result Result[S], found bool, err error) {
 	state, revision := *new(S), eventstore.NoStream
 	for r, err := range b.store.Load(ctx, s.stream, 0) {
@@ -275,7 +276,7 @@ func earlier[S domain.State[S]](ctx context.Context, b *Bus, s *sending) (result
 			return result, false, err
 		}
 		state, revision = state.Apply(e), r.Revision
-		if m.CommandID == s.commandID && !kernelEvent(e) {
+		if m.CommandID == s.commandID {
 			found = true
 			result.Events, result.Position = append(result.Events, e), r.Position
 		}
@@ -283,10 +284,6 @@ func earlier[S domain.State[S]](ctx context.Context, b *Bus, s *sending) (result
 	result.State, result.Revision = state, revision
 	return result, found, nil
 }
-
-// kernelEvent tells the pipeline's own events, which share the command's id,
-// from what the command decided.
-func kernelEvent(e domain.Event) bool { return strings.HasPrefix(e.EventType(), "kernel.") }
 
 // settle waits for the read models, or leaves that to Together.
 func (b *Bus) settle(ctx context.Context, r *Request, position eventstore.Position, events []domain.Event) bool {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -331,6 +332,29 @@ func TestFaultsOfTheStore(t *testing.T) {
 	w.requireSound()
 }
 
+// An append whose answer is lost may have been written: what it claimed stays
+// claimed.
+func TestLostAnswers(t *testing.T) {
+	for n := 1; n <= 4; n++ { // two claims, the append, a release
+		w := newWorld(t)
+		b := w.bus()
+		w.must(b, create("x", thingMade{Name: "a"}))
+		w.store.Nth(memory.OpAppend, n, memory.LoseAnswer)
+		_, err := w.send(b, on2("x", "b", "e"))
+		if n < 4 {
+			requireKind(t, fault.Unavailable, err)
+		} else {
+			require.NoError(t, err)
+		}
+		require.Equal(t, n >= 3, w.fold("x").Name == "b")
+		w.requireSound()
+		for _, name := range []string{"a", "b"} {
+			w.requireFreeOrHeld(name)
+		}
+		w.requireCacheTrue(b)
+	}
+}
+
 func TestEndedContext(t *testing.T) {
 	for _, point := range []string{"claim: before take", "claim: taken", "append: before", "append: done"} {
 		t.Run(point, func(t *testing.T) {
@@ -382,6 +406,28 @@ func TestWaitingForAStreamEndsWithTheContext(t *testing.T) {
 	require.NoError(t, (<-first).err)
 	require.NoError(t, (<-third).err)
 	require.Equal(t, 2, w.fold("x").Size)
+}
+
+// Commands of one process on one stream never conflict.
+func TestOneAtATime(t *testing.T) {
+	w := newWorld(t)
+	b := w.bus()
+	w.must(b, create("x", thingMade{}))
+	before := w.store.Calls()[memory.OpAppend]
+	const writers, each = 16, 20
+	var wg sync.WaitGroup
+	for range writers {
+		wg.Go(func() {
+			for range each {
+				if _, err := commands.Send(request(), b, grow("x")); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.Equal(t, writers*each, w.store.Calls()[memory.OpAppend]-before)
+	require.Equal(t, writers*each, w.fold("x").Size)
 }
 
 func TestReferences(t *testing.T) {
