@@ -27,7 +27,7 @@ import (
 
 // serve registers every dialect and hangs them on the listeners.
 func (s *Server) serve() {
-	reader := query.NewReader(s.pools.List, query.Options{Version: s.version})
+	reader := query.NewReader(s.pools.List, query.Options{Version: s.version, Points: s.pools.Main})
 	resolver := access.NewResolver(s.pools.List)
 	base := func(name string) httpx.Dialect {
 		return httpx.Dialect{

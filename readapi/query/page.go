@@ -216,7 +216,7 @@ func (rd *Reader) get(ctx context.Context, req Request, id ID, sink sink) error 
 	s.displayJoins(q)
 	s.where(q, q.filter, func() { s.write("t.", q.r.Key, " = ", s.arg(id)) })
 	found := false
-	err = rd.query(ctx, rd.pool, s, func(raw [][]byte) error {
+	err = rd.query(ctx, rd.options.Points, s, func(raw [][]byte) error {
 		found = true
 		return sink.add(raw)
 	})

@@ -28,6 +28,11 @@ type Options struct {
 	// the rows must be counted.
 	Counter func(ctx context.Context, db Querier, table string, keys []string) (n int64, ok bool, err error)
 
+	// Points is the pool for single rows by their key. Their plan is always the
+	// same, so that it pays to keep it: a pool that plans anew for every value
+	// spends more on planning than on reading. The Reader's pool when nil.
+	Points *pgxpool.Pool
+
 	// Version changes whenever the rows of a table do, and before a writer is
 	// told that they did: the position of its projection. It makes totals and
 	// the places of deep pages reusable; without it nothing is cached.
@@ -76,6 +81,9 @@ const cacheAge = 30 * time.Second
 func NewReader(pool *pgxpool.Pool, options Options) *Reader {
 	if options.Counter == nil {
 		options.Counter = ReadCounters
+	}
+	if options.Points == nil {
+		options.Points = pool
 	}
 	return &Reader{
 		pool: pool, options: options, tuning: defaultTuning,
