@@ -91,6 +91,11 @@ type Recipient struct {
 // Same tells whether two recipients are the same user or group.
 func (r Recipient) Same(other Recipient) bool { return r.ID == other.ID && r.Type == other.Type }
 
+// IDWithin is the id of a recipient's entry in a task's list, fixed by both.
+func (r Recipient) IDWithin(task domain.ID) domain.ID {
+	return domain.DerivedID(task, r.Type+r.ID.String())
+}
+
 // TaskRecipientsAdded gives a task more recipients.
 type TaskRecipientsAdded struct {
 	TaskID     domain.ID   `json:"taskId"`

@@ -140,15 +140,10 @@ func addedRecipients(e reporting.TaskRecipientsAdded, rec projections.Rec) []Rec
 	}
 	rows := make([]RecipientRow, len(e.Recipients))
 	for i, r := range e.Recipients {
-		rows[i] = RecipientRow{TaskID: e.TaskID, RecipientID: r.ID, Type: r.Type, ID: rowID(e.TaskID, r), SendEmail: r.SendEmail, SeeInHub: r.SeeInHub,
+		rows[i] = RecipientRow{TaskID: e.TaskID, RecipientID: r.ID, Type: r.Type, ID: r.IDWithin(e.TaskID), SendEmail: r.SendEmail, SeeInHub: r.SeeInHub,
 			AddedAt: e.At, OrganizationID: task.OrganizationID}
 	}
 	return rows
-}
-
-// rowID gives a recipient of a task an id of its own.
-func rowID(task domain.ID, r reporting.Recipient) domain.ID {
-	return domain.DerivedID(task, r.Type+r.ID.String())
 }
 
 func recipientKey(task domain.ID, r reporting.Recipient) RecipientKey {

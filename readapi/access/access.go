@@ -86,6 +86,10 @@ func (r *Resolver) Key(ctx context.Context, key string) (domain.Actor, error) {
 	return found.actor, nil
 }
 
+// Forget drops what was resolved before, for changes that a caller's own next
+// request must see.
+func (r *Resolver) Forget() { r.cache.InvalidateAll() }
+
 // lookUpSQL reads a key with everything its holder may do and see: the roles
 // given directly, through active groups, and to Everyone of the key's
 // organization and those above it. Recipients and inactive users get nothing.

@@ -12,22 +12,24 @@ import (
 
 // APIKey as this API shows it. The key itself is shown once, when it is made.
 type APIKey struct {
-	ID           domain.ID `json:"id" col:"id"`
-	Name         string    `json:"name" col:"name"`
-	Description  string    `json:"description" col:"description"`
-	ExpiryDate   time.Time `json:"expiryDate" col:"expires_at"`
-	Expired      bool      `json:"expired" col:"expired"`
-	CreatedAt    time.Time `json:"createdAt" col:"created_at"`
-	UserID       domain.ID `json:"userId" col:"user_id"`
-	Organization struct {
-		ID   domain.ID `json:"id" col:"organization_id"`
-		Name string    `json:"name" col:"organization.name"`
-	} `json:"organization"`
+	ID           domain.ID       `json:"id" col:"id"`
+	Name         string          `json:"name" col:"name"`
+	Description  string          `json:"description" col:"description"`
+	ExpiryDate   time.Time       `json:"expiryDate" col:"expires_at"`
+	Expired      bool            `json:"expired" col:"expired"`
+	CreatedAt    time.Time       `json:"createdAt" col:"created_at"`
+	User         keyUser         `json:"user"`
+	Organization organizationRef `json:"organization"`
+}
+
+type keyUser struct {
+	ID   domain.ID `json:"id" col:"user_id"`
+	Name string    `json:"name" col:"user.name"`
 }
 
 var apiKeys = query.MustDefine(query.Resource{
 	Name: "apikey", Table: "rm_directory.api_keys", ScopeColumn: "organization_id",
-	Joins: []query.Join{{Name: "organization", Table: "rm_directory.organizations", FK: "organization_id", Required: true}},
+	Joins: []query.Join{organizationJoin, {Name: "user", Table: "rm_directory.principals", FK: "user_id", Required: true}},
 	Fields: []query.Field{
 		{Name: "name", Column: "name", Folded: "name_f", Ops: textOps, Sortable: true},
 		{Name: "description", Column: "description", Folded: "description_f", Ops: textOps, Sortable: true},
@@ -53,10 +55,9 @@ func expired(c query.Compare) (query.Expr, error) {
 }
 
 // APIKeyOf is a key as the command side knows it.
-func APIKeyOf(k directory.APIKey) APIKey {
-	dto := APIKey{ID: k.ID, Name: k.Name, Description: k.Description, ExpiryDate: k.ExpiresAt, CreatedAt: k.CreatedAt, UserID: k.UserID}
-	dto.Organization.ID = k.OrganizationID
-	return dto
+func APIKeyOf(k directory.APIKey, n Names) APIKey {
+	return APIKey{ID: k.ID, Name: k.Name, Description: k.Description, ExpiryDate: k.ExpiresAt, Expired: !k.ExpiresAt.After(time.Now()), CreatedAt: k.CreatedAt,
+		User: keyUser(n.ref(k.UserID)), Organization: organizationRef(n.ref(k.OrganizationID))}
 }
 
 // own limits keys to those of the caller.

@@ -90,16 +90,13 @@ func renderError(_ context.Context, f *fault.Error, _ int) httpx.ErrorAnswer {
 	return httpx.ErrorAnswer{Body: body}
 }
 
+// success is what follows the data of every answer that is no error.
+const success = `,"isSuccess":true,"error":null,"errorDetails":null`
+
 // Wrap puts JSON into the envelope of a success.
 func Wrap(data []byte) []byte {
 	out := make([]byte, 0, len(data)+64)
 	out = append(out, `{"data":`...)
 	out = append(out, data...)
-	return append(out, `,"isSuccess":true,"error":null,"errorDetails":null}`...)
-}
-
-// Ref is a thing that another refers to, by id and name.
-type Ref struct {
-	ID   string `json:"id" format:"uuid"`
-	Name string `json:"name"`
+	return append(out, success+"}"...)
 }

@@ -11,23 +11,20 @@ import (
 
 // Group as this API shows it.
 type Group struct {
-	ID           domain.ID `json:"id" col:"id"`
-	Name         string    `json:"name" col:"name"`
-	Description  string    `json:"description" col:"description"`
-	Type         string    `json:"type" col:"type"`
-	IsActive     bool      `json:"isActive" col:"is_active"`
-	Organization struct {
-		ID   domain.ID `json:"id" col:"organization_id"`
-		Name string    `json:"name" col:"organization.name"`
-	} `json:"organization"`
-	Users        int32     `json:"users" col:"users_count"`
-	CreatedDate  time.Time `json:"createdDate" col:"created_at"`
-	ModifiedDate time.Time `json:"modifiedDate" col:"modified_at"`
+	ID           domain.ID       `json:"id" col:"id"`
+	Name         string          `json:"name" col:"name"`
+	Description  string          `json:"description" col:"description"`
+	Type         string          `json:"type" col:"type"`
+	IsActive     bool            `json:"isActive" col:"is_active"`
+	Organization organizationRef `json:"organization"`
+	Users        int32           `json:"users" col:"users_count"` // how many are in it
+	CreatedDate  time.Time       `json:"createdDate" col:"created_at"`
+	ModifiedDate time.Time       `json:"modifiedDate" col:"modified_at"`
 }
 
 var groups = query.MustDefine(query.Resource{
 	Name: "group", Table: "rm_directory.groups", ScopeColumn: "organization_id",
-	Joins: []query.Join{{Name: "organization", Table: "rm_directory.organizations", FK: "organization_id", Required: true}},
+	Joins: []query.Join{organizationJoin},
 	Fields: []query.Field{
 		{Name: "name", Column: "name", Folded: "name_f", Ops: textOps, Sortable: true, Reversed: true},
 		{Name: "type", Column: "type", Folded: "type_f", Sortable: true},
@@ -44,11 +41,11 @@ var groups = query.MustDefine(query.Resource{
 // GroupShape reads groups.
 var GroupShape = query.MustShape[Group](groups)
 
-// GroupOf is a group as the command side knows it.
-func GroupOf(g directory.Group) Group {
-	dto := Group{ID: g.ID, Name: g.Name, Description: g.Description, Type: "Custom", IsActive: g.Active, CreatedDate: g.CreatedAt, ModifiedDate: g.ModifiedAt}
-	dto.Organization.ID = g.OrganizationID
-	return dto
+// GroupOf is a group as the command side knows it, with the number of its
+// members.
+func GroupOf(g directory.Group, users int, n Names) Group {
+	return Group{ID: g.ID, Name: g.Name, Description: g.Description, Type: "Custom", IsActive: g.Active, Organization: organizationRef(n.ref(g.OrganizationID)),
+		Users: int32(users), CreatedDate: g.CreatedAt, ModifiedDate: g.ModifiedAt}
 }
 
 func registerGroups(r *Reads) {

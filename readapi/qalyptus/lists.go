@@ -88,12 +88,18 @@ func everything[T, I any](r *Reads, op httpx.Op, shape *query.Shape[T], narrow f
 				return nil, err
 			}
 		}
-		return r.all(ctx, req), nil
+		return r.stream(ctx, req, func(int64) []byte { return []byte(success + "}") }), nil
 	})
 }
 
 // all streams a list without pages: one page as long as the list.
 func (r *Reads) all(ctx context.Context, req query.Request) *httpx.Raw {
+	return r.stream(ctx, req, func(n int64) []byte { return appendPagination(nil, 1, int(n), n) })
+}
+
+// stream answers with a list as it comes from the database; end is what follows
+// after n rows.
+func (r *Reads) stream(ctx context.Context, req query.Request, end func(n int64) []byte) *httpx.Raw {
 	return &httpx.Raw{ContentType: "application/json", Stream: func(w io.Writer) error {
 		if _, err := io.WriteString(w, `{"data":`); err != nil {
 			return err
@@ -102,7 +108,7 @@ func (r *Reads) all(ctx context.Context, req query.Request) *httpx.Raw {
 		if err != nil {
 			return err
 		}
-		_, err = w.Write(appendPagination(nil, 1, int(n), n))
+		_, err = w.Write(end(n))
 		return err
 	}}
 }
@@ -112,7 +118,7 @@ func appendPagination(dst []byte, page, size int, total int64) []byte {
 	if size > 0 {
 		pages = (total + int64(size) - 1) / int64(size)
 	}
-	dst = append(dst, `,"isSuccess":true,"error":null,"errorDetails":null,"pagination":{"page":`...)
+	dst = append(dst, success+`,"pagination":{"page":`...)
 	dst = strconv.AppendInt(dst, int64(page), 10)
 	dst = append(dst, `,"pageSize":`...)
 	dst = strconv.AppendInt(dst, int64(size), 10)
@@ -149,11 +155,13 @@ func (r *Reads) one(ctx context.Context, shape query.Layout, id domain.ID, filte
 }
 
 // Written answers a write with the thing as it reads now. When the read models
-// have not come that far, it answers what the command knows: state.
+// have not come that far, or don't show it, it answers what the command knows:
+// state. The write is done, so that no trouble with reading makes it a failure.
 func Written[T any](ctx context.Context, r *Reads, status int, shape *query.Shape[T], id domain.ID, current bool, state func() T) (*httpx.Raw, error) {
 	if current {
-		body, err := r.one(ctx, shape, id, nil)
-		return &httpx.Raw{Status: status, ContentType: "application/json", Body: body}, err
+		if body, err := r.one(ctx, shape, id, nil); err == nil {
+			return &httpx.Raw{Status: status, ContentType: "application/json", Body: body}, nil
+		}
 	}
 	return httpx.JSON(status, Envelope[T]{Data: state(), IsSuccess: true})
 }
@@ -163,15 +171,14 @@ func Done() *httpx.Raw {
 	return &httpx.Raw{Status: http.StatusOK, ContentType: "application/json", Body: Wrap([]byte("null"))}
 }
 
-// caller is what computed fields compare with.
-func caller(ctx context.Context) domain.ID {
+// caller is who computed fields are for.
+func caller(ctx context.Context) domain.Actor {
 	a, _ := domain.ActorOf(ctx)
-	return a.UserID
+	return a
 }
 
 func scopeOf(ctx context.Context) query.Scope {
-	a, _ := domain.ActorOf(ctx) // without an actor: a scope of nothing
-	return access.Scope(a)
+	return access.Scope(caller(ctx)) // without an actor: a scope of nothing
 }
 
 // parameters documents the filters, order and pages of a list.

@@ -16,7 +16,7 @@ import (
 type OwnPermissions struct {
 	Permissions Permissions `json:"permissions"`
 	AllProjects bool        `json:"allProjects"`
-	Projects    []domain.ID `json:"projects"` // when not all
+	Projects    []Ref       `json:"projects"` // when not all
 }
 
 // appendPermissions writes a jsonb array of permission keys by area.
@@ -46,7 +46,14 @@ func registerPermissions(r *Reads) {
 					keys = append(keys, p)
 				}
 			}
-			own := OwnPermissions{Permissions: PermissionsOf(keys), AllProjects: actor.Projects == nil, Projects: actor.Projects}
+			own := OwnPermissions{Permissions: PermissionsOf(keys), AllProjects: actor.Projects == nil, Projects: []Ref{}}
+			if !own.AllProjects {
+				projects, err := query.FetchAll(ctx, r.reader, projectRefShape, query.Request{Scope: scopeOf(ctx), Filter: withinProjects(ctx, "id")})
+				if err != nil {
+					return nil, err
+				}
+				own.Projects = append(own.Projects, projects...)
+			}
 			return &answer{Envelope[OwnPermissions]{Data: own, IsSuccess: true}}, nil
 		})
 }

@@ -11,22 +11,19 @@ import (
 
 // Project as this API shows it.
 type Project struct {
-	ID           domain.ID `json:"id" col:"id"`
-	Name         string    `json:"name" col:"name"`
-	Description  string    `json:"description" col:"description"`
-	Organization struct {
-		ID   domain.ID `json:"id" col:"organization_id"`
-		Name string    `json:"name" col:"organization.name"`
-	} `json:"organization"`
-	Owner        domain.ID `json:"owner" col:"owner_id"`
-	OwnerName    string    `json:"ownerName" col:"owner.name"`
-	IsMine       bool      `json:"isMine"`
-	IsActive     bool      `json:"isActive" col:"is_active"`
-	Reports      int32     `json:"reports" col:"reports_count"`
-	Tasks        int32     `json:"tasks" col:"tasks_count"`
-	ModifiedBy   domain.ID `json:"modifiedBy" col:"modified_by"`
-	CreatedDate  time.Time `json:"createdDate" col:"created_at"`
-	ModifiedDate time.Time `json:"modifiedDate" col:"modified_at"`
+	ID           domain.ID       `json:"id" col:"id"`
+	Name         string          `json:"name" col:"name"`
+	Description  string          `json:"description" col:"description"`
+	Organization organizationRef `json:"organization"`
+	Owner        domain.ID       `json:"owner" col:"owner_id"`
+	OwnerName    string          `json:"ownerName" col:"owner.name"`
+	IsMine       bool            `json:"isMine"`
+	IsActive     bool            `json:"isActive" col:"is_active"`
+	Reports      int32           `json:"reports" col:"reports_count"`
+	Tasks        int32           `json:"tasks" col:"tasks_count"`
+	ModifiedBy   domain.ID       `json:"modifiedBy" col:"modified_by"`
+	CreatedDate  time.Time       `json:"createdDate" col:"created_at"`
+	ModifiedDate time.Time       `json:"modifiedDate" col:"modified_at"`
 }
 
 var organizationJoin = query.Join{Name: "organization", Table: "rm_directory.organizations", FK: "organization_id", Required: true}
@@ -57,9 +54,11 @@ var projects = query.MustDefine(query.Resource{
 // ProjectShape reads projects.
 var ProjectShape = query.MustShape[Project](projects, query.Computed("isMine", appendIsMine, "owner_id"))
 
+var projectRefShape = query.MustShape[Ref](projects)
+
 // appendIsMine compares the owner with the caller, who is the request's Env.
 func appendIsMine(dst []byte, row query.RawRow) []byte {
-	if caller, ok := row.Env.(domain.ID); ok && row.UUID(0) == caller {
+	if caller, ok := row.Env.(domain.Actor); ok && row.UUID(0) == caller.UserID {
 		return append(dst, "true"...)
 	}
 	return append(dst, "false"...)

@@ -40,16 +40,10 @@ type Role struct {
 	Type         string      `json:"type" col:"type"`
 	IsActive     bool        `json:"isActive" col:"is_active"`
 	AllProjects  bool        `json:"allProjects" col:"all_projects"`
-	Projects     []Ref       `json:"projects" col:"project_refs,json"`
+	Projects     []Ref       `json:"projects"`
 	Permissions  Permissions `json:"permissions"`
 	CreatedDate  time.Time   `json:"createdDate" col:"created_at"`
 	ModifiedDate time.Time   `json:"modifiedDate" col:"modified_at"`
-}
-
-// RoleInfo names a role.
-type RoleInfo struct {
-	ID   domain.ID `json:"id" col:"id"`
-	Name string    `json:"name" col:"name"`
 }
 
 var roles = query.MustDefine(query.Resource{
@@ -67,37 +61,23 @@ var roles = query.MustDefine(query.Resource{
 	Counters:    []string{""},
 })
 
-// refsSQL gathers {id, name} of what an array of ids points at, in the order of
-// the names.
-func refsSQL(table, ids string) string {
-	return `select coalesce(jsonb_agg(jsonb_build_object('id', x.id, 'name', x.name) order by x.name, x.id), '[]') from ` + table + ` x where x.id = any(` + ids + `)`
-}
-
 // RoleShape reads roles.
 var RoleShape = query.MustShape[Role](roles,
-	query.Virtual("project_refs", refsSQL("rm_reporting.projects", "t.projects")),
+	query.Computed("projects", appendProjectRefs, "project_refs"),
+	query.Virtual("project_refs", refsSQL("rm_reporting.projects x", "x.id = any(t.projects) and "+query.Visible("x.organization_id"))),
 	query.Computed("permissions", appendPermissions, "permissions_json"),
 	query.Virtual("permissions_json", "to_jsonb(t.permissions)"))
 
-var roleInfoShape = query.MustShape[RoleInfo](roles)
+var roleInfoShape = query.MustShape[Ref](roles)
 
 // RoleOf is a role as the command side knows it.
-func RoleOf(r directory.Role) Role {
+func RoleOf(r directory.Role, n Names) Role {
 	kind := "custom"
 	if r.System {
 		kind = "default"
 	}
 	return Role{ID: r.ID, Name: r.Name, Description: r.Description, Type: kind, IsActive: r.Active, AllProjects: r.AllProjects,
-		Projects: refsOf(r.Projects), Permissions: PermissionsOf(r.Permissions), CreatedDate: r.CreatedAt, ModifiedDate: r.ModifiedAt}
-}
-
-// refsOf are references whose names are not at hand.
-func refsOf(ids []domain.ID) []Ref {
-	refs := make([]Ref, len(ids))
-	for i, id := range ids {
-		refs[i] = Ref{ID: id.String()}
-	}
-	return refs
+		Projects: n.refs(r.Projects), Permissions: PermissionsOf(r.Permissions), CreatedDate: r.CreatedAt, ModifiedDate: r.ModifiedAt}
 }
 
 // VisibleRoles are those of the installation and those of organizations the

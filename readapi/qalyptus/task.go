@@ -12,33 +12,32 @@ import (
 
 // Task as this API shows it.
 type Task struct {
-	ID          domain.ID `json:"id" col:"id"`
-	Name        string    `json:"name" col:"name"`
-	Description string    `json:"description" col:"description"`
-	Project     struct {
-		ID   domain.ID `json:"id" col:"project_id"`
-		Name string    `json:"name" col:"project_name"`
-	} `json:"project"`
-	Organization struct {
-		ID   domain.ID `json:"id" col:"organization_id"`
-		Name string    `json:"name" col:"organization.name"`
-	} `json:"organization"`
-	Owner                  domain.ID `json:"owner" col:"owner_id"`
-	OwnerName              string    `json:"ownerName" col:"owner.name"`
-	IsMine                 bool      `json:"isMine"`
-	IsActive               bool      `json:"isActive" col:"is_active"`
-	IsScheduled            bool      `json:"isScheduled" col:"is_scheduled"`
-	TestMode               bool      `json:"testMode" col:"test_mode"`
-	TestModeRecipients     string    `json:"testModeRecipients" col:"test_recipients"`
-	SendNotifications      bool      `json:"sendNotifications" col:"send_notifications"`
-	NotifyIfError          bool      `json:"notifyIfError" col:"notify_if_error"`
-	NotifyIfWarning        bool      `json:"notifyIfWarning" col:"notify_if_warning"`
-	NotifyIfSuccess        bool      `json:"notifyIfSuccess" col:"notify_if_success"`
-	NotificationRecipients string    `json:"notificationRecipients" col:"notification_recipients"`
-	NotificationCc         string    `json:"notificationCc" col:"notification_cc"`
-	NotificationBcc        string    `json:"notificationBcc" col:"notification_bcc"`
-	CreatedDate            time.Time `json:"createdDate" col:"created_at"`
-	ModifiedDate           time.Time `json:"modifiedDate" col:"modified_at"`
+	ID                     domain.ID       `json:"id" col:"id"`
+	Name                   string          `json:"name" col:"name"`
+	Description            string          `json:"description" col:"description"`
+	Project                taskProject     `json:"project"`
+	Organization           organizationRef `json:"organization"`
+	Owner                  domain.ID       `json:"owner" col:"owner_id"`
+	OwnerName              string          `json:"ownerName" col:"owner.name"`
+	IsMine                 bool            `json:"isMine"`
+	IsActive               bool            `json:"isActive" col:"is_active"`
+	IsScheduled            bool            `json:"isScheduled" col:"is_scheduled"`
+	TestMode               bool            `json:"testMode" col:"test_mode"`
+	TestModeRecipients     string          `json:"testModeRecipients" col:"test_recipients"`
+	SendNotifications      bool            `json:"sendNotifications" col:"send_notifications"`
+	NotifyIfError          bool            `json:"notifyIfError" col:"notify_if_error"`
+	NotifyIfWarning        bool            `json:"notifyIfWarning" col:"notify_if_warning"`
+	NotifyIfSuccess        bool            `json:"notifyIfSuccess" col:"notify_if_success"`
+	NotificationRecipients string          `json:"notificationRecipients" col:"notification_recipients"`
+	NotificationCc         string          `json:"notificationCc" col:"notification_cc"`
+	NotificationBcc        string          `json:"notificationBcc" col:"notification_bcc"`
+	CreatedDate            time.Time       `json:"createdDate" col:"created_at"`
+	ModifiedDate           time.Time       `json:"modifiedDate" col:"modified_at"`
+}
+
+type taskProject struct {
+	ID   domain.ID `json:"id" col:"project_id"`
+	Name string    `json:"name" col:"project_name"`
 }
 
 var tasks = query.MustDefine(query.Resource{
@@ -64,13 +63,12 @@ var tasks = query.MustDefine(query.Resource{
 var TaskShape = query.MustShape[Task](tasks, query.Computed("isMine", appendIsMine, "owner_id"))
 
 // TaskOf is a task as the command side knows it.
-func TaskOf(t reporting.Task) Task {
-	n := t.Notifications
-	dto := Task{ID: t.ID, Name: t.Name, Description: t.Description, Owner: t.OwnerID, IsActive: t.Active, TestMode: t.TestMode, TestModeRecipients: t.TestRecipients,
-		SendNotifications: n.Send, NotifyIfError: n.IfError, NotifyIfWarning: n.IfWarning, NotifyIfSuccess: n.IfSuccess,
-		NotificationRecipients: n.Recipients, NotificationCc: n.Cc, NotificationBcc: n.Bcc, CreatedDate: t.CreatedAt, ModifiedDate: t.ModifiedAt}
-	dto.Project.ID, dto.Organization.ID = t.ProjectID, t.OrganizationID
-	return dto
+func TaskOf(t reporting.Task, n Names) Task {
+	notify := t.Notifications
+	return Task{ID: t.ID, Name: t.Name, Description: t.Description, Project: taskProject(n.ref(t.ProjectID)), Organization: organizationRef(n.ref(t.OrganizationID)),
+		Owner: t.OwnerID, OwnerName: n.ref(t.OwnerID).Name, IsMine: n.mine(t.OwnerID), IsActive: t.Active, TestMode: t.TestMode, TestModeRecipients: t.TestRecipients,
+		SendNotifications: notify.Send, NotifyIfError: notify.IfError, NotifyIfWarning: notify.IfWarning, NotifyIfSuccess: notify.IfSuccess,
+		NotificationRecipients: notify.Recipients, NotificationCc: notify.Cc, NotificationBcc: notify.Bcc, CreatedDate: t.CreatedAt, ModifiedDate: t.ModifiedAt}
 }
 
 // Recipient of a task as this API shows it.
@@ -102,9 +100,10 @@ var recipients = query.MustDefine(query.Resource{
 
 var recipientShape = query.MustShape[Recipient](recipients)
 
-// RecipientOf is a recipient as the command side knows it.
-func RecipientOf(r reporting.Recipient) Recipient {
-	return Recipient{RecipientID: r.ID, Type: r.Type, SendEmail: r.SendEmail, SeeInHub: r.SeeInHub}
+// RecipientOf is a recipient of a task as the command side knows it.
+func RecipientOf(task domain.ID, r reporting.Recipient, n Names) Recipient {
+	who := n.known[r.ID]
+	return Recipient{ID: r.IDWithin(task), RecipientID: r.ID, Type: r.Type, Name: who.Name, Email: who.Email, SendEmail: r.SendEmail, SeeInHub: r.SeeInHub}
 }
 
 // Recipients reads some recipients of a task.

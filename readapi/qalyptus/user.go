@@ -43,7 +43,7 @@ var users = query.MustDefine(query.Resource{
 		{Name: "is_active", Aliases: []string{"isActive"}, Column: "is_active", Kind: query.Bool, Ops: query.Eq, Sortable: true},
 		{Name: "group_id", Kind: query.UUID, Ops: query.Eq, Sub: &query.Sub{Table: "rm_directory.user_groups", Row: "user_id", Column: "group_id"}},
 		{Name: "groups", Column: "groups_count", Kind: query.Int, Sortable: true},
-		{Name: "type", Column: "kind", Exact: true, Sortable: true, Ops: query.Eq, Hidden: true},
+		{Name: "type", Column: "kind", Exact: true, Sortable: true, Ops: query.Eq, Parse: userKind},
 		{Name: "createdDate", Column: "created_at", Kind: query.Time, Sortable: true},
 		{Name: "modifiedDate", Column: "modified_at", Kind: query.Time, Sortable: true},
 	},
@@ -53,21 +53,18 @@ var users = query.MustDefine(query.Resource{
 
 // UserShape reads users and recipients.
 var UserShape = query.MustShape[User](users,
-	query.Virtual("role_refs", membershipSQL("roles", "user_roles", "role_id")),
-	query.Virtual("organization_refs", membershipSQL("organizations", "user_organizations", "organization_id")),
-	query.Virtual("group_refs", membershipSQL("groups", "user_groups", "group_id")))
-
-// membershipSQL gathers {id, name} of what a user belongs to.
-func membershipSQL(table, through, id string) string {
-	return fmt.Sprintf(`select coalesce(jsonb_agg(jsonb_build_object('id', x.id, 'name', x.name) order by x.name, x.id), '[]')
-		from rm_directory.%[2]s m join rm_directory.%[1]s x on x.id = m.%[3]s where m.user_id = t.id`, table, through, id)
-}
+	query.Virtual("role_refs", refsSQL("rm_directory.user_roles m join rm_directory.roles x on x.id = m.role_id",
+		"m.user_id = t.id and (x.is_system or "+query.Visible("x.organization_id")+")")),
+	query.Virtual("organization_refs", refsSQL("rm_directory.user_organizations m join rm_directory.organizations x on x.id = m.organization_id",
+		"m.user_id = t.id and "+query.Visible("x.id"))),
+	query.Virtual("group_refs", refsSQL("rm_directory.user_groups m join rm_directory.groups x on x.id = m.group_id",
+		"m.user_id = t.id and "+query.Visible("x.organization_id"))))
 
 // UserOf is a user as the command side knows them.
-func UserOf(u directory.User) User {
+func UserOf(u directory.User, n Names) User {
 	return User{ID: u.ID, Type: string(u.Kind), UserName: u.UserName, DomainAccount: u.DomainAccount, FirstName: u.FirstName, LastName: u.LastName,
 		FullName: directory.FullName(u.FirstName, u.LastName), Email: u.Email, IsActive: u.Active, IsoLanguage: u.Language,
-		Roles: refsOf(u.Roles), Organizations: refsOf(u.InOrgs), Groups: refsOf(u.Groups), CreatedDate: u.CreatedAt, ModifiedDate: u.ModifiedAt}
+		Roles: n.refs(u.Roles), Organizations: n.refs(u.InOrgs), Groups: n.refs(u.Groups), CreatedDate: u.CreatedAt, ModifiedDate: u.ModifiedAt}
 }
 
 func registerUsers(r *Reads) {
@@ -95,6 +92,15 @@ func registerUsers(r *Reads) {
 		func(ctx context.Context, in *ByID) (query.Expr, error) {
 			return query.Equals("group_id", in.ID), r.exists(ctx, GroupShape, in.ID)
 		})
+}
+
+// userKind reads the type of a person.
+func userKind(text string) (any, error) {
+	switch kind := strings.ToLower(text); directory.UserKind(kind) {
+	case directory.KindUser, directory.KindRecipient:
+		return kind, nil
+	}
+	return nil, fmt.Errorf("is neither user nor recipient")
 }
 
 // userOrGroup reads the type of a principal.

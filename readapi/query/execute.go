@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -394,8 +395,24 @@ func (s *statement) selectList(q *plan) {
 		if i > 0 {
 			s.write(", ")
 		}
-		s.write(c)
+		for j, part := range strings.Split(c, visibleMark) {
+			if j%2 == 0 {
+				s.write(part)
+			} else {
+				s.visible(part, q.scope)
+			}
+		}
 	}
+}
+
+// visible writes what Visible stands for.
+func (s *statement) visible(column string, scope Scope) {
+	if scope.kind == scopeAll {
+		s.write("true")
+		return
+	}
+	s.write(column)
+	s.anyID(scope.ids)
 }
 
 func (s *statement) displayJoins(q *plan) {

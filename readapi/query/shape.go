@@ -135,6 +135,14 @@ func Virtual(name, sql string) ShapeOption {
 	return func(o *shapeOptions) { o.exprs[name] = sql }
 }
 
+// Visible stands in the SQL of a Virtual for the condition that an organization
+// column is one the caller sees, so that what a row refers to elsewhere shows no
+// more than the lists do.
+func Visible(column string) string { return visibleMark + column + visibleMark }
+
+// visibleMark can't occur in SQL.
+const visibleMark = "\x00"
+
 // NewShape compiles a shape. Options that fit no field are mistakes.
 func NewShape[T any](r *Resource, options ...ShapeOption) (*Shape[T], error) {
 	s := &Shape[T]{r: r, columnN: map[string]int{}}

@@ -67,7 +67,8 @@ func (w *writes) addAPIKey(ctx context.Context, in *addAPIKey) (*httpx.Raw, erro
 	if err != nil {
 		return nil, err
 	}
-	return httpx.JSON(http.StatusCreated, qalyptus.Envelope[newAPIKey]{Data: newAPIKey{APIKey: qalyptus.APIKeyOf(done.State), Key: key}, IsSuccess: true})
+	data := newAPIKey{APIKey: w.apiKey(ctx, done.State), Key: key}
+	return httpx.JSON(http.StatusCreated, qalyptus.Envelope[newAPIKey]{Data: data, IsSuccess: true})
 }
 
 func (w *writes) updateAPIKey(ctx context.Context, in *updateAPIKey) (*httpx.Raw, error) {
@@ -75,5 +76,9 @@ func (w *writes) updateAPIKey(ctx context.Context, in *updateAPIKey) (*httpx.Raw
 	if err != nil {
 		return nil, err
 	}
-	return qalyptus.Written(ctx, w.Reads, http.StatusOK, qalyptus.APIKeyShape, in.ID, done.Current, func() qalyptus.APIKey { return qalyptus.APIKeyOf(done.State) })
+	return qalyptus.Written(ctx, w.Reads, http.StatusOK, qalyptus.APIKeyShape, in.ID, done.Current, func() qalyptus.APIKey { return w.apiKey(ctx, done.State) })
+}
+
+func (w *writes) apiKey(ctx context.Context, k directory.APIKey) qalyptus.APIKey {
+	return qalyptus.APIKeyOf(k, w.names(ctx, k.UserID, k.OrganizationID))
 }

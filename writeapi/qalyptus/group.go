@@ -75,7 +75,13 @@ func (w *writes) group(ctx context.Context, status int, id domain.ID, done comma
 	if err != nil {
 		return nil, err
 	}
-	return qalyptus.Written(ctx, w.Reads, status, qalyptus.GroupShape, id, done.Current, func() qalyptus.Group { return qalyptus.GroupOf(done.State) })
+	return qalyptus.Written(ctx, w.Reads, status, qalyptus.GroupShape, id, done.Current, func() qalyptus.Group {
+		users, err := w.Contents.Members(ctx, id)
+		if err != nil {
+			users = nil // as with names
+		}
+		return qalyptus.GroupOf(done.State, len(users), w.names(ctx, done.State.OrganizationID))
+	})
 }
 
 // setMembers replaces who is in a group, and what describes it: the body of this

@@ -8,6 +8,7 @@ import (
 	commanded "docket/commands/directory"
 	"docket/domain"
 	"docket/domain/directory"
+	"docket/domain/fault"
 	"docket/internal/httpx"
 	"docket/readapi/qalyptus"
 
@@ -52,6 +53,9 @@ func registerOrganizations(w *writes) {
 func (w *writes) addOrganization(ctx context.Context, in *addOrganization) (*httpx.Raw, error) {
 	id := commands.NewID(ctx)
 	done, err := commands.Send(ctx, w.Bus, commanded.CreateOrganization{ID: id, Details: in.Body.details()})
+	if err == nil {
+		w.Forget() // who sees the parent sees the new one from the next request on
+	}
 	return w.organization(ctx, http.StatusCreated, id, done, err)
 }
 
@@ -64,21 +68,19 @@ func (w *writes) organization(ctx context.Context, status int, id domain.ID, don
 	if err != nil {
 		return nil, err
 	}
-	return qalyptus.Written(ctx, w.Reads, status, qalyptus.OrganizationShape, id, done.Current && seen(ctx, id),
+	return qalyptus.Written(ctx, w.Reads, status, qalyptus.OrganizationShape, id, done.Current,
 		func() qalyptus.Organization { return qalyptus.OrganizationOf(done.State) })
-}
-
-// seen tells whether the caller's own rights reach an organization already: one
-// just made below theirs does so from their next request on.
-func seen(ctx context.Context, id domain.ID) bool {
-	actor, _ := domain.ActorOf(ctx)
-	return actor.Sees(id)
 }
 
 // deleteOrganizations refuses those that still hold something.
 func (w *writes) deleteOrganizations(ctx context.Context, list []domain.ID) (*httpx.Raw, error) {
+	actor, _ := domain.ActorOf(ctx)
 	for _, id := range list {
-		if err := w.Contents.Empty(ctx, id); err != nil {
+		// What others hold is not for the caller to know.
+		if !actor.Sees(id) {
+			return nil, fault.Missing("organization", id)
+		}
+		if err := w.Contents.Empty(ctx, id, list); err != nil {
 			return nil, err
 		}
 	}

@@ -75,14 +75,18 @@ func (w *writes) recipients(ctx context.Context, status int, task domain.ID, wri
 	if err != nil {
 		return nil, err
 	}
-	ids, data := make([]domain.ID, len(written)), make([]qalyptus.Recipient, len(written))
+	ids := make([]domain.ID, len(written))
 	for i, r := range written {
-		ids[i], data[i] = r.ID, qalyptus.RecipientOf(r)
+		ids[i] = r.ID
 	}
-	if current {
-		if data, err = w.Reads.Recipients(ctx, task, ids); err != nil {
-			return nil, err
+	if current { // as in qalyptus.Written
+		if data, err := w.Reads.Recipients(ctx, task, ids); err == nil {
+			return httpx.JSON(status, qalyptus.Envelope[[]qalyptus.Recipient]{Data: data, IsSuccess: true})
 		}
+	}
+	names, data := w.names(ctx, ids...), make([]qalyptus.Recipient, len(written))
+	for i, r := range written {
+		data[i] = qalyptus.RecipientOf(task, r, names)
 	}
 	return httpx.JSON(status, qalyptus.Envelope[[]qalyptus.Recipient]{Data: data, IsSuccess: true})
 }

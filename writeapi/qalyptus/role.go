@@ -92,5 +92,7 @@ func (w *writes) role(ctx context.Context, status int, id domain.ID, done comman
 	if err != nil {
 		return nil, err
 	}
-	return qalyptus.Written(ctx, w.Reads, status, qalyptus.RoleShape, id, done.Current, func() qalyptus.Role { return qalyptus.RoleOf(done.State) })
+	return qalyptus.Written(ctx, w.Reads, status, qalyptus.RoleShape, id, done.Current, func() qalyptus.Role {
+		return qalyptus.RoleOf(done.State, w.names(ctx, done.State.Projects...))
+	})
 }

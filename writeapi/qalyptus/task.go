@@ -134,5 +134,7 @@ func (w *writes) task(ctx context.Context, status int, id domain.ID, done comman
 	if err != nil {
 		return nil, err
 	}
-	return qalyptus.Written(ctx, w.Reads, status, qalyptus.TaskShape, id, done.Current, func() qalyptus.Task { return qalyptus.TaskOf(done.State) })
+	return qalyptus.Written(ctx, w.Reads, status, qalyptus.TaskShape, id, done.Current, func() qalyptus.Task {
+		return qalyptus.TaskOf(done.State, w.names(ctx, done.State.ProjectID, done.State.OrganizationID, done.State.OwnerID))
+	})
 }

@@ -3,6 +3,7 @@ package qalyptus
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"docket/commands"
 	commanded "docket/commands/directory"
@@ -150,5 +151,7 @@ func (w *writes) user(ctx context.Context, status int, id domain.ID, done comman
 	if err != nil {
 		return nil, err
 	}
-	return qalyptus.Written(ctx, w.Reads, status, qalyptus.UserShape, id, done.Current, func() qalyptus.User { return qalyptus.UserOf(done.State) })
+	return qalyptus.Written(ctx, w.Reads, status, qalyptus.UserShape, id, done.Current, func() qalyptus.User {
+		return qalyptus.UserOf(done.State, w.names(ctx, slices.Concat(done.State.Roles, done.State.InOrgs, done.State.Groups)...))
+	})
 }

@@ -11,6 +11,7 @@ import (
 	"docket/domain"
 	"docket/internal/httpx"
 	"docket/internal/vault"
+	"docket/readapi/access"
 	"docket/readapi/qalyptus"
 
 	"github.com/google/uuid"
@@ -24,14 +25,18 @@ type Config struct {
 	Contents   Contents
 	Vault      *vault.Vault
 	MaxKeyLife time.Duration // of API keys
+	Forget     func()        // what is remembered of callers' rights
 }
 
 // Contents knows what a command can't, because it stands in other aggregates.
 type Contents interface {
 	// Empty is a Conflict fault for an organization that still holds something.
-	Empty(ctx context.Context, organization domain.ID) error
+	// What stands in those apart from it does not count.
+	Empty(ctx context.Context, organization domain.ID, apart []domain.ID) error
 	// Members of a group.
 	Members(ctx context.Context, group domain.ID) ([]domain.ID, error)
+	// Names of things by their ids.
+	Names(ctx context.Context, ids []domain.ID) (map[domain.ID]access.Named, error)
 }
 
 type writes struct{ Config }
@@ -44,6 +49,16 @@ func Register(c Config) {
 	} {
 		add(w)
 	}
+}
+
+// names are those of what an answer refers to, for answers that the read models
+// can't give yet. The write is done: what can't be named now is shown by its id.
+func (w *writes) names(ctx context.Context, ids ...domain.ID) qalyptus.Names {
+	known, err := w.Contents.Names(ctx, ids)
+	if err != nil {
+		known = nil
+	}
+	return qalyptus.NamesFor(ctx, known)
 }
 
 // byID is the input of operations on one thing without a body.
