@@ -40,7 +40,7 @@ func (s *Server) serve() {
 
 	qalyptus := httpx.NewAPI(readqalyptus.Describe(base("qalyptus")))
 	reads := readqalyptus.Register(qalyptus, reader)
-	writeqalyptus.Register(writeqalyptus.Config{API: qalyptus, Bus: s.bus, Reads: reads, Contents: contents, Vault: s.vault,
+	writeqalyptus.Register(writeqalyptus.Config{API: qalyptus, Bus: s.bus, Reads: reads, Contents: contents, Vault: s.vault, Forget: resolver.Forget,
 		MaxKeyLife: time.Duration(s.config.APIKeyMaxDays) * 24 * time.Hour})
 
 	d := readqlik.Describe(base("qlik"))
