@@ -84,6 +84,13 @@ func (s *Server) As(key string) *Server {
 	return &other
 }
 
+// For is the same server for a subtest.
+func (s *Server) For(t testing.TB) *Server {
+	other := *s
+	other.t = t
+	return &other
+}
+
 // Answer is what the server said.
 type Answer struct {
 	Status int
