@@ -135,10 +135,12 @@ func TestCloseWithCallsUnderWay(t *testing.T) {
 	started := make(chan struct{})
 	var once sync.Once
 	for range 4 {
+		// One client each: calls that share a client hang for ever once it has given up discovering.
+		writer := connect(t, s)
 		wg.Go(func() {
 			for {
 				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-				_, err := c.AppendToStream(ctx, "b", esdb.AppendToStreamOptions{}, events(1)...)
+				_, err := writer.AppendToStream(ctx, "b", esdb.AppendToStreamOptions{}, events(1)...)
 				cancel()
 				if err != nil {
 					return
@@ -162,6 +164,33 @@ func TestCloseWithCallsUnderWay(t *testing.T) {
 	_, err = batch.Recv()
 	require.Equal(t, codes.Unavailable, rpcCode(err))
 	require.NotZero(t, answered.Load())
+}
+
+// TestCloseAnswersWrites closes while an append waits for a slow disk: it is written and answered.
+func TestCloseAnswersWrites(t *testing.T) {
+	var armed atomic.Bool
+	stalled, release := make(chan struct{}), make(chan struct{})
+	mem := vfs.NewMem()
+	s, err := Open("store", Options{FS: errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSyncData && strings.HasSuffix(op.Path, ".log") && armed.CompareAndSwap(true, false) {
+			close(stalled)
+			<-release
+		}
+		return nil
+	}))})
+	require.NoError(t, err)
+	c := connect(t, s)
+	appendTo(t, c, "a", esdb.Any{}, events(1)...)
+	armed.Store(true)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := c.AppendToStream(context.Background(), "a", esdb.AppendToStreamOptions{}, events(1)...)
+		answered <- err
+	}()
+	<-stalled
+	time.AfterFunc(2*noticeTime, func() { close(release) })
+	require.NoError(t, s.Close())
+	require.NoError(t, <-answered)
 }
 
 // TestStoreFailure breaks the disk: clients get errors that name no driver, connecting shows it, the owner is told.

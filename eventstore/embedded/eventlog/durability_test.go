@@ -308,6 +308,64 @@ func TestFlippedByteInTable(t *testing.T) {
 	require.Greater(t, reported, 10, "most of a table is events")
 }
 
+// TestAlteredRecords changes records in ways the database's own checksums cannot see.
+func TestAlteredRecords(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openTest(t, fs)
+	for i := range 50 {
+		mustAppend(t, l, fmt.Sprintf("s-%d", i%2), Any, someEvents(1)...)
+	}
+	all := readAll(t, l)
+	require.NoError(t, l.Close())
+	at, before := all[20], all[19]
+	stored := func(l *Log, pos uint64) []byte {
+		v, closer, err := l.db.Get(logKey(pos))
+		require.NoError(t, err)
+		defer closer.Close()
+		return bytes.Clone(v)
+	}
+	for name, tc := range map[string]struct {
+		alter func(l *Log)
+		want  CorruptionError
+	}{
+		"flipped byte": {func(l *Log) {
+			v := stored(l, at.Position)
+			v[len(v)-1] ^= 1
+			must(l.db.Set(logKey(at.Position), v, nil))
+		}, CorruptionError{Position: at.Position}},
+		"cut short": {func(l *Log) {
+			must(l.db.Set(logKey(at.Position), stored(l, at.Position)[:40], nil))
+		}, CorruptionError{Position: at.Position}},
+		"missing": {func(l *Log) {
+			must(l.db.Delete(logKey(at.Position), nil))
+		}, CorruptionError{Position: before.Position, AfterPosition: true}},
+		"replaced by a sound one": {func(l *Log) {
+			v := stored(l, at.Position)
+			e := &Event{Position: at.Position, Stream: at.Stream, Type: at.Type, Revision: at.Revision, Data: at.Data}
+			var old record
+			must(old.parse(at.Position, v))
+			v = make([]byte, recordSize(e))
+			encodeRecord(v, e, old.prev)
+			must(l.db.Set(logKey(at.Position), v, nil))
+		}, CorruptionError{Position: at.Position, AfterPosition: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := openTest(t, cloneFS(t, fs))
+			tc.alter(l)
+			got, err := tryCollect(l.ReadAll(context.Background(), AllRead{}))
+			var damage *CorruptionError
+			require.ErrorAs(t, err, &damage)
+			require.Equal(t, tc.want.Position, damage.Position)
+			require.Equal(t, tc.want.AfterPosition, damage.AfterPosition)
+			require.LessOrEqual(t, len(got), 21)
+			if _, err = tryCollect(l.ReadStream(context.Background(), at.Stream, StreamRead{})); name != "replaced by a sound one" {
+				require.ErrorAs(t, err, &damage)
+				require.Equal(t, at.Position, damage.Position)
+			}
+		})
+	}
+}
+
 // randomText does not compress, so that the file is mostly events.
 func randomText(seed int) string {
 	rng := rand.New(rand.NewPCG(uint64(seed), 1))

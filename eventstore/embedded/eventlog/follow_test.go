@@ -325,6 +325,39 @@ func TestFollowEndsWithContextAndClose(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed)
 }
 
+// TestNoLostWakeUp plays ping-pong: a follower that missed the wake-up for one event would wait for ever, as the writer
+// waits for it.
+func TestNoLostWakeUp(t *testing.T) {
+	l := openTest(t, vfs.NewMem())
+	stream, err := l.FollowStream("a", -1)
+	require.NoError(t, err)
+	defer stream.Close()
+	all := l.FollowAll(AllFollow{})
+	untilCaughtUp(t, stream)
+	untilCaughtUp(t, all)
+	const rounds = 3000
+	ctx := within(t)
+	seen := make(chan int64, 2)
+	for _, c := range []cursor{stream, all} {
+		go func() {
+			for range rounds {
+				d, err := c.Next(ctx)
+				if err != nil || len(d.Events) != 1 {
+					t.Error(err, len(d.Events))
+					seen <- -1
+					return
+				}
+				seen <- d.Events[0].Revision
+			}
+		}()
+	}
+	for i := range rounds {
+		mustAppend(t, l, "a", Any, someEvents(1)...)
+		require.Equal(t, int64(i), <-seen)
+		require.Equal(t, int64(i), <-seen)
+	}
+}
+
 // TestRingIsBounded fills the ring with large events: it is bounded by their size, not only by their number.
 func TestRingIsBounded(t *testing.T) {
 	r := newRing(0)

@@ -253,9 +253,14 @@ func (s *system) burst(t *rapid.T) {
 	n := rapid.IntRange(2, 8).Draw(t, "appends")
 	reply := make(chan *Write, n)
 	wants := make([]want, n)
+	var last *Write
 	for i := range n {
 		stream := genStream.Draw(t, "stream")
 		w := &Write{Stream: stream, Expected: s.expected(t, stream), Events: s.events(t, stream), Tag: i}
+		if last != nil && rapid.Bool().Draw(t, "retry") {
+			w = &Write{Stream: last.Stream, Expected: last.Expected, Events: last.Events, Tag: i}
+		}
+		last = w
 		wants[i].o, wants[i].at = s.model.append(w.Stream, w.Expected, w.Events)
 		if err := s.log.Submit(context.Background(), w, reply); err != nil {
 			t.Fatal(err)

@@ -235,8 +235,6 @@ func (l *Log) checkMark(m mark, found bool, damaged error) error {
 			l.logger.Warn("event log has no watermark file, so lost events cannot be noticed; a new one is written")
 		}
 		return nil
-	case l.tail.last.pos < m.pos:
-		loss.Reason = "it ends too early"
 	case m.pos != 0:
 		crc, err := l.crcAt(m.pos)
 		switch {

@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 )
@@ -188,15 +191,80 @@ func TestLongStream(t *testing.T) {
 	require.Equal(t, 5, stopped)
 }
 
-// TestAbandonedWriteStaysUnwritten cancels a write before the sequencer sees it.
+// stallingFS holds up syncs of the write-ahead log while armed.
+type stallingFS struct {
+	armed   atomic.Bool
+	stalled chan struct{} // receives when a sync waits
+	release chan struct{} // closed to let it go
+}
+
+func (s *stallingFS) wrap(fs vfs.FS) vfs.FS {
+	s.stalled, s.release = make(chan struct{}, 1), make(chan struct{})
+	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSyncData && strings.HasSuffix(op.Path, ".log") && s.armed.CompareAndSwap(true, false) {
+			s.stalled <- struct{}{}
+			<-s.release
+		}
+		return nil
+	}))
+}
+
+// TestAbandonedWriteStaysUnwritten cancels a write that waits behind another: it is never written, and nothing is
+// answered or visible before the sync is done.
 func TestAbandonedWriteStaysUnwritten(t *testing.T) {
-	l := openTest(t, vfs.NewMem())
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	reply := make(chan *Write, 1)
-	w := &Write{Stream: "a", Expected: Any, Events: someEvents(1)}
-	if l.Submit(ctx, w, reply) == nil {
-		require.ErrorIs(t, (<-reply).Err, context.Canceled)
+	var stall stallingFS
+	l := openTest(t, stall.wrap(vfs.NewMem()))
+	follower := l.FollowAll(AllFollow{})
+	untilCaughtUp(t, follower)
+	stall.armed.Store(true)
+	reply := make(chan *Write, 3)
+	submit := func(ctx context.Context, stream string, expected Expected) {
+		require.NoError(t, l.Submit(ctx, &Write{Stream: stream, Expected: expected, Events: someEvents(1), Tag: stream}, reply))
 	}
+	submit(context.Background(), "first", NoStream)
+	<-stall.stalled
+	ctx, cancel := context.WithCancel(context.Background())
+	submit(ctx, "abandoned", NoStream)
+	submit(context.Background(), "first", NoStream)
+	cancel()
 	require.Empty(t, readAll(t, l))
+	require.Zero(t, l.LastPosition())
+	require.Empty(t, reply)
+	var missing *StreamNotFoundError
+	_, err := tryCollect(l.ReadStream(context.Background(), "first", StreamRead{}))
+	require.ErrorAs(t, err, &missing, "written but not durable is not there")
+	close(stall.release)
+	require.NoError(t, (<-reply).Err)
+	require.ErrorIs(t, (<-reply).Err, context.Canceled)
+	var wrong *WrongExpectedVersionError
+	require.ErrorAs(t, (<-reply).Err, &wrong)
+	require.Equal(t, "first", next(t, follower).Stream)
+	require.Len(t, readAll(t, l), 1)
+}
+
+// TestColdReadsDoNotHideWrites reads and writes streams whose state is not in memory at the same time.
+func TestColdReadsDoNotHideWrites(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openTest(t, fs)
+	const n = 400
+	for i := range n {
+		mustAppend(t, l, fmt.Sprintf("s-%d", i), NoStream, someEvents(1)...)
+	}
+	require.NoError(t, l.Close())
+	l = openTest(t, fs)
+	for i := range n {
+		stream := fmt.Sprintf("s-%d", i)
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				if _, err := tryCollect(l.ReadStream(context.Background(), stream, StreamRead{})); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		mustAppend(t, l, stream, 0, someEvents(1)...)
+		wg.Wait()
+		require.Equal(t, []int64{0, 1}, revisions(readStream(t, l, stream)))
+		mustAppend(t, l, stream, 1, someEvents(1)...)
+	}
 }
