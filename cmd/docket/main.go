@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"docket/cmd/server"
 
@@ -17,11 +18,12 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// A second signal ends the process at once.
-	context.AfterFunc(ctx, stop)
+	// A later signal ends the process at once. One stop may arrive as several
+	// signals: a terminal and a supervisor both send to the whole group.
+	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
 	if err := root().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "docket:", err)
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
 }
 
@@ -30,6 +32,6 @@ func root() *cobra.Command {
 		Use: "docket", Short: "Event-sourced backend for report distribution, managed print and the directory around them",
 		Version: server.Version(), SilenceUsage: true, SilenceErrors: true,
 	}
-	c.AddCommand(serveCommand())
-	return c
+	c.AddCommand(serveCommand(), keyCommand(), eventsCommand(), projectionsCommand(), importCommand(), openapiCommand(), demoCommand())
+	return strict(c)
 }
