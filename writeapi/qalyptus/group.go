@@ -88,49 +88,81 @@ func (w *writes) group(ctx context.Context, status int, id domain.ID, done comma
 // operation repeats the group's name and description. userIds null or absent
 // leaves the members as they are.
 func (w *writes) setMembers(ctx context.Context, in *groupMembers) (*httpx.Raw, error) {
-	joins, leaves, err := w.memberChanges(ctx, in.Body.GroupID, in.Body.UserIDs)
+	changes, err := w.memberChanges(ctx, in.Body.GroupID, in.Body.UserIDs)
 	if err != nil {
 		return nil, err
 	}
+	for _, c := range changes { // all or nothing
+		if err := commands.Check(ctx, w.Bus, c.command); err != nil {
+			return nil, c.named(err)
+		}
+	}
 	details := commanded.Details{Name: in.Body.Name, Description: text(in.Body.Description)}
 	var done commands.Result[directory.Group]
-	current, err := commands.Together(ctx, w.Bus, func(ctx context.Context) error {
-		if _, err := commands.SendAll(ctx, w.Bus, append(joins, leaves...)...); err != nil {
+	current, err := commands.Together(ctx, w.Bus, func(ctx context.Context) (err error) {
+		// The group first: its name may be taken.
+		if done, err = commands.Send(ctx, w.Bus, commanded.UpdateGroup{ID: in.Body.GroupID, Details: details}); err != nil {
 			return err
 		}
-		done, err = commands.Send(ctx, w.Bus, commanded.UpdateGroup{ID: in.Body.GroupID, Details: details})
-		return err
+		for _, c := range changes {
+			if _, err := commands.Send(ctx, w.Bus, c.command); err != nil {
+				return c.named(err)
+			}
+		}
+		return nil
 	})
 	done.Current = current
 	return w.group(ctx, http.StatusOK, in.Body.GroupID, done, err)
 }
 
-// memberChanges are the commands that lead from the members a group has to those
-// it shall have. Members live with the users, so there is one command for each.
-func (w *writes) memberChanges(ctx context.Context, group domain.ID, want []domain.ID) (joins, leaves []commands.Command[directory.User], err error) {
+// memberChange is a command that puts somebody into a group or takes them out.
+type memberChange struct {
+	command commands.Command[directory.User]
+	path    string // of the user in the body; "" for who leaves
+}
+
+// named says whom in the body a refusal is about.
+func (c memberChange) named(err error) error {
+	f := fault.Of(err)
+	if c.path == "" || f.Kind == fault.Internal || f.Kind == fault.Unavailable {
+		return err
+	}
+	named, message := *f, f.Public
+	if len(f.Fields) > 0 {
+		message = f.Fields[0].Message
+	}
+	named.Fields = []fault.Field{{Path: c.path, Message: message}}
+	return &named
+}
+
+// memberChanges lead from the members a group has to those it shall have.
+// Members live with the users, so there is one command for each.
+func (w *writes) memberChanges(ctx context.Context, group domain.ID, want []domain.ID) ([]memberChange, error) {
 	if want == nil {
-		return nil, nil, nil
+		return nil, nil
 	}
 	have, err := w.Contents.Members(ctx, group)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	var changes []memberChange
 	had, wanted := setOf(have), make(map[domain.ID]bool, len(want))
 	for i, id := range want {
+		path := fmt.Sprintf("userIds[%d]", i)
 		if wanted[id] {
-			return nil, nil, fault.InvalidField(fmt.Sprintf("userIds[%d]", i), "is named twice")
+			return nil, fault.InvalidField(path, "is named twice")
 		}
 		wanted[id] = true
 		if !had[id] {
-			joins = append(joins, commanded.JoinGroup{UserID: id, GroupID: group})
+			changes = append(changes, memberChange{commanded.JoinGroup{UserID: id, GroupID: group}, path})
 		}
 	}
 	for _, id := range have {
 		if !wanted[id] {
-			leaves = append(leaves, commanded.LeaveGroup{UserID: id, GroupID: group})
+			changes = append(changes, memberChange{commanded.LeaveGroup{UserID: id, GroupID: group}, ""})
 		}
 	}
-	return joins, leaves, nil
+	return changes, nil
 }
 
 func setOf(list []domain.ID) map[domain.ID]bool {
