@@ -49,9 +49,18 @@ func (i *inspector) Types() []string { return i.codec.Types() }
 
 // State implements admin.Log.
 func (i *inspector) State(ctx context.Context, stream string, until admin.Until) (admin.State, error) {
+	if !until.Time.IsZero() {
+		until.Time = until.Time.Truncate(precision).Add(precision - 1) // the end of what clients see as this time
+	}
 	s, err := i.bus.Inspect(ctx, stream, commands.Until{Revision: (*eventstore.Revision)(until.Revision), Time: until.Time})
-	return admin.State{Stream: s.Stream, Revision: int64(s.Revision), At: s.At, Exists: s.Exists, State: s.State, Organizations: s.Organizations}, err
+	return admin.State{Stream: s.Stream, Revision: int64(s.Revision), At: shownTime(s.At), Exists: s.Exists, State: s.State, Organizations: s.Organizations}, err
 }
+
+// precision is that of times in read models. The log's are finer; a client must
+// see the same time in both.
+const precision = time.Microsecond
+
+func shownTime(t time.Time) time.Time { return t.UTC().Truncate(precision) }
 
 // Stream implements admin.Log.
 func (i *inspector) Stream(ctx context.Context, stream string, from int64, limit int) ([]admin.Event, error) {
@@ -69,7 +78,7 @@ func (i *inspector) Stream(ctx context.Context, stream string, from int64, limit
 
 func (i *inspector) event(r eventstore.Recorded) admin.Event {
 	c := i.content(r)
-	e := admin.Event{Position: int64(r.Position), ID: r.ID, Type: r.Type, Stream: r.Stream, Revision: int64(r.Revision), RecordedAt: r.Created.UTC(),
+	e := admin.Event{Position: int64(r.Position), ID: r.ID, Type: r.Type, Stream: r.Stream, Revision: int64(r.Revision), RecordedAt: shownTime(r.Created),
 		Data: c.Data, Personal: c.Personal, Problem: c.Problem}
 	m, err := eventstore.DecodeMetadata(r.Meta)
 	if err != nil {

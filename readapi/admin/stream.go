@@ -17,7 +17,7 @@ import (
 type streamEvents struct {
 	Stream string              `path:"stream" doc:"\"task-<id>\"."`
 	From   int64               `query:"from" minimum:"0" doc:"First revision; 0 unless given."`
-	After  string              `query:"after" doc:"Where to read on: next of the page before. It excludes from."`
+	After  string              `query:"after" doc:"Where to read on: next of the page before. It takes the place of from."`
 	Limit  httpx.Optional[int] `query:"limit" minimum:"1" maximum:"1000" doc:"Up to 1000; 100 unless given."`
 }
 

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+
+	"docket/cmd/docket/client"
+	"docket/cmd/server"
+	"docket/internal/config"
+
+	"github.com/spf13/cobra"
+)
+
+// remote are the flags of commands that talk to a running server.
+type remote struct {
+	url, key string
+	json     bool
+	conns    int  // connections kept open
+	keyless  bool // the command gets along without a key
+}
+
+// flags adds them to a command and those below it.
+func (r *remote) flags(c *cobra.Command) *cobra.Command {
+	f := c.PersistentFlags()
+	f.StringVar(&r.url, "url", "", "address of the server (default: http:// and DOCKET_HTTP_ADDR)")
+	f.StringVar(&r.key, "key", "", "API key (default: DOCKET_API_KEY, then DOCKET_BOOTSTRAP_KEY, then the first administrator's key in the data folder)")
+	f.BoolVar(&r.json, "json", false, "print JSON for machines")
+	return c
+}
+
+// client makes the client that the flags and the environment ask for.
+func (r *remote) client() (*client.Client, error) {
+	c, err := config.Load()
+	if err != nil {
+		return nil, err
+	}
+	url, key := r.url, r.key
+	if url == "" {
+		url = "http://" + reachable(string(c.HTTPAddr))
+	}
+	if key == "" {
+		key = os.Getenv("DOCKET_API_KEY")
+	}
+	if key == "" {
+		key = c.BootstrapKey
+	}
+	if key == "" && !r.keyless {
+		if key, err = bootstrapKey(c.DataDir); err != nil {
+			return nil, err
+		}
+	}
+	return client.New(url, key, max(r.conns, 2)), nil
+}
+
+// reachable is an address to call for one to listen on.
+func reachable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return address
+}
+
+func bootstrapKey(dataDir string) (string, error) {
+	file := server.KeyFile(dataDir)
+	key, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("no API key: give --key or DOCKET_API_KEY (there is no %s)", file)
+	}
+	return strings.TrimSpace(string(key)), err
+}
+
+// get calls and decodes into out.
+func (r *remote) get(ctx context.Context, c *client.Client, path string, out any) error {
+	return c.Do(ctx, client.Request{Method: http.MethodGet, Path: path}, out)
+}
