@@ -389,14 +389,16 @@ func TestDamagedWriteAheadLog(t *testing.T) {
 	wal := largest(t, killed, ".log")
 	whole := bytes.TrimRight(readFile(t, killed, wal), "\x00")
 	require.NoError(t, damaged(t, cloneFS(t, killed), all, "undamaged"))
-	lost := 0
+	lost, refused := 0, 0
 	try := func(what string, b []byte) {
 		broken := cloneFS(t, killed)
 		writeFile(t, broken, wal, b)
 		var loss *LossError
-		if errors.As(damaged(t, broken, all, what), &loss) {
+		if err := damaged(t, broken, all, what); errors.As(err, &loss) {
 			require.Equal(t, all[len(all)-1].Position, loss.Acknowledged)
 			lost++
+		} else if err != nil {
+			refused++
 		}
 	}
 	for at := 0; at < len(whole); at += len(whole)/40 + 1 {
@@ -406,6 +408,7 @@ func TestDamagedWriteAheadLog(t *testing.T) {
 		try(fmt.Sprintf("cut at %d of %d", at, len(whole)), whole[:at])
 	}
 	require.NotZero(t, lost, "the watermark noticed what the database did not")
+	require.NotZero(t, refused, "the database notices some, even in its first write-ahead log")
 }
 
 // TestAcceptLoss opens a shortened log on demand. Positions of lost events are not used again, so that whoever remembers

@@ -233,6 +233,13 @@ func TestAbandonedWriteStaysUnwritten(t *testing.T) {
 	var missing *StreamNotFoundError
 	_, err := tryCollect(l.ReadStream(context.Background(), "first", StreamRead{}))
 	require.ErrorAs(t, err, &missing, "written but not durable is not there")
+	require.Eventually(t, func() bool { // the database shows a write before it is durable
+		st, err := l.loadState("first", End)
+		return err == nil && st.last == 0
+	}, 30*time.Second, time.Millisecond)
+	st, err := l.loadState("first", l.end())
+	require.NoError(t, err)
+	require.Equal(t, int64(-1), st.last)
 	close(stall.release)
 	require.NoError(t, (<-reply).Err)
 	require.ErrorIs(t, (<-reply).Err, context.Canceled)
@@ -240,6 +247,23 @@ func TestAbandonedWriteStaysUnwritten(t *testing.T) {
 	require.ErrorAs(t, (<-reply).Err, &wrong)
 	require.Equal(t, "first", next(t, follower).Stream)
 	require.Len(t, readAll(t, l), 1)
+}
+
+// TestOvertakenState offers the cache a state that was read before a write was published.
+func TestOvertakenState(t *testing.T) {
+	s := newStates()
+	_, end, ok := s.get("a")
+	require.False(t, ok)
+	s.publish(map[string]streamState{"a": {no: 1, last: 7}}, 100)
+	s.loaded("a", streamState{no: 1, last: 6}, end)
+	st, end, ok := s.get("a")
+	require.True(t, ok)
+	require.Equal(t, int64(7), st.last)
+	require.Equal(t, uint64(100), end)
+	s.loaded("b", streamState{no: 2, last: 3}, end)
+	st, _, ok = s.get("b")
+	require.True(t, ok)
+	require.Equal(t, int64(3), st.last)
 }
 
 // TestColdReadsDoNotHideWrites reads and writes streams whose state is not in memory at the same time.
