@@ -94,44 +94,52 @@ var titles = map[string]string{
 	"HTTP-429": "API rate limit reached.",
 }
 
+// NoSuchRole is the message of a field that refers to a role which is not there
+// for the caller; it gets a code of its own.
+const NoSuchRole = "there is no such role"
+
 func renderError(ctx context.Context, f *fault.Error, status int) httpx.ErrorAnswer {
-	if f.Code == CodeQuota {
-		status = http.StatusForbidden
-	}
-	body := Errors{TraceID: httpx.From(ctx).TraceID()}
+	request := httpx.From(ctx)
+	patch := request.Operation != nil && request.Operation.Method == http.MethodPatch
+	body := Errors{TraceID: request.TraceID()}
 	if len(f.Fields) == 0 {
-		body.Errors = []Error{entry(f, status, nil)}
+		body.Errors = []Error{newError(code(f, status), status, detail(f), nil)}
 	}
 	for _, field := range f.Fields {
-		body.Errors = append(body.Errors, entry(f, status, &field))
+		body.Errors = append(body.Errors, fieldError(f, status, field, patch))
 	}
 	return httpx.ErrorAnswer{Status: status, Body: body}
 }
 
-func entry(f *fault.Error, status int, field *fault.Field) Error {
-	e := Error{Code: code(f, status, field), Status: status, Detail: f.Public}
-	if e.Title = titles[e.Code]; e.Title == "" {
-		e.Title = http.StatusText(status)
+func newError(code string, status int, detail string, source *Source) Error {
+	title := titles[code]
+	if title == "" {
+		title = http.StatusText(status)
 	}
-	if f.Kind == fault.Limited {
-		e.Detail = fmt.Sprintf("You need to wait %d seconds until limit is lifted.", int(math.Ceil(f.RetryAfter.Seconds())))
-	}
-	if field == nil {
-		return e
-	}
-	if f.Kind == fault.Invalid {
-		e.Detail = field.Message // the source says where
-	}
-	switch field.In {
-	case "query":
-		e.Source = &Source{Parameter: field.Path}
-	case "", "body":
-		e.Source = &Source{Pointer: pointer(field.Path)}
-	}
-	return e
+	return Error{Code: code, Title: title, Status: status, Detail: detail, Source: source}
 }
 
-func code(f *fault.Error, status int, field *fault.Field) string {
+func fieldError(f *fault.Error, status int, field fault.Field, patch bool) Error {
+	c, text := code(f, status), f.Public
+	if c == CodeBody {
+		c = fieldCode(field, patch)
+	}
+	source := sourceOf(field)
+	if source != nil && (f.Kind == fault.Invalid || f.Kind == fault.Denied) {
+		text = field.Message // the source says where
+	}
+	return newError(c, status, text, source)
+}
+
+func detail(f *fault.Error) string {
+	if f.Kind == fault.Limited {
+		return fmt.Sprintf("You need to wait %d seconds until limit is lifted.", int(math.Ceil(f.RetryAfter.Seconds())))
+	}
+	return f.Public
+}
+
+// code of a whole fault. CodeBody is refined by the field at fault.
+func code(f *fault.Error, status int) string {
 	switch {
 	case strings.HasPrefix(f.Code, "GROUPS-"):
 		return f.Code
@@ -143,27 +151,46 @@ func code(f *fault.Error, status int, field *fault.Field) string {
 		return CodeDenied
 	case f.Kind != fault.Invalid || status != http.StatusBadRequest:
 		return fmt.Sprintf("HTTP-%d", status)
-	case field == nil || field.Path == "":
-		return CodeBody
+	}
+	return CodeBody
+}
+
+func fieldCode(field fault.Field, patch bool) string {
+	inBody := field.In == "" || field.In == "body"
+	switch {
+	case field.Message == NoSuchRole:
+		return CodeRole
 	case field.Path == "filter":
 		return CodeFilter
 	case field.In == "query":
 		return CodeQuery
-	case strings.HasPrefix(pointer(field.Path), "/assignedRoles/"):
-		return CodeRole
+	case inBody && patch:
+		return CodePatch
+	case field.Path == "":
+		return CodeBody
 	}
 	return CodeValue
 }
 
-// pointer turns the path of a field ("roles[1].id") into a JSON Pointer into
-// this API's body ("/assignedRoles/1/id").
-func pointer(path string) string {
-	path = strings.NewReplacer("[", "/", "]", "", ".", "/").Replace(path)
-	path = "/" + strings.TrimPrefix(path, "/")
-	if rest, ok := strings.CutPrefix(path, "/roles"); ok {
-		return "/assignedRoles" + rest
+// sourceOf is nil for what has no place in Qlik's errors: the whole body, a
+// header, the path.
+func sourceOf(field fault.Field) *Source {
+	switch {
+	case field.Path == "":
+		return nil
+	case field.In == "query":
+		return &Source{Parameter: field.Path}
+	case field.In == "" || field.In == "body":
+		return &Source{Pointer: pointer(field.Path)}
 	}
-	return path
+	return nil
+}
+
+// pointer turns the path of a field ("assignedRoles[1].id") into a JSON Pointer
+// ("/assignedRoles/1/id").
+func pointer(path string) string {
+	path = strings.NewReplacer("~", "~0", "/", "~1", "[", "/", "]", "", ".", "/").Replace(path)
+	return "/" + strings.TrimPrefix(path, "/")
 }
 
 // tenantID is how this API names an organization.
@@ -183,7 +210,12 @@ func scope(ctx context.Context) query.Scope { return query.Organizations(caller(
 func GroupID(text string) (domain.ID, error) {
 	id, err := domain.ParseShortID(text)
 	if err != nil || text != strings.ToLower(text) {
-		return id, fault.New(fault.NotFound, CodeMissing, "there is no group %.40q", text)
+		return id, NoSuchGroup(text)
 	}
 	return id, nil
+}
+
+// NoSuchGroup is the fault about a group that is not there for the caller.
+func NoSuchGroup(id string) error {
+	return fault.New(fault.NotFound, CodeMissing, "there is no group %.40q", id)
 }

@@ -1,11 +1,14 @@
 package qlik
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"docket/domain"
@@ -23,16 +26,21 @@ type Link struct {
 	Href string `json:"href"`
 }
 
-// Group as this API shows it.
+// Group as this API shows it to who may see roles.
 type Group struct {
-	ID            domain.ID `json:"id" col:"id,short"`
+	Summary
+	AssignedRoles []Role `json:"assignedRoles,omitzero"`
+}
+
+// Summary is a group without its roles.
+type Summary struct {
+	ID            string    `json:"id" doc:"24 hexadecimal digits."`
 	Name          string    `json:"name" col:"name"`
 	Links         GroupLink `json:"links"`
 	Status        string    `json:"status" enum:"active,disabled"`
 	TenantID      string    `json:"tenantId"`
 	CreatedAt     time.Time `json:"createdAt" col:"created_at,seconds"`
 	LastUpdatedAt time.Time `json:"lastUpdatedAt" col:"modified_at,seconds"`
-	AssignedRoles []Role    `json:"assignedRoles,omitempty"`
 }
 
 // GroupLink leads to the group itself.
@@ -64,43 +72,36 @@ type PageLinks struct {
 
 // The profile of filters is not published; this one covers every member of a
 // group.
-var groups = query.MustDefine(query.Resource{
-	Name: "group", Table: "rm_directory.groups", ScopeColumn: "organization_id",
-	Fields: []query.Field{
-		{Name: "id", Column: "id", Kind: query.UUID, Ops: query.Equality, Sortable: true, Parse: parseID},
-		{Name: "name", Column: "name", Folded: "name_f", Ops: query.TextOps, Reversed: true},
-		{Name: "status", Ops: query.TextOps, Rewrite: status},
-		{Name: "createdAt", Column: "created_at", Kind: query.Time, Ops: query.OrderOps, Sortable: true, Seconds: true},
-		{Name: "lastUpdatedAt", Column: "modified_at", Kind: query.Time, Ops: query.OrderOps, Sortable: true, Seconds: true},
-		{Name: "assignedRoles.id", Column: "role_id", Kind: query.UUID, Ops: query.Equality, Parse: parseID,
-			Sub: &query.Sub{Table: "rm_directory.group_roles", Row: "group_id", Column: "role_id"}},
-		{Name: "assignedRoles.name", Column: "name", Folded: "name_f", Ops: query.TextOps,
-			Sub: &query.Sub{Table: "rm_directory.group_roles", Row: "group_id", Column: "role_id", Via: &query.Via{Table: "rm_directory.roles"}}},
-		// Names are compared without case and sorted by code points.
-		{Name: "name (sorted)", Column: "name_exact_f", Exact: true, Sortable: true},
-		{Name: "status (sorted)", Column: "is_active", Kind: query.Bool, Sortable: true, Inverted: true},
-		{Name: "active", Column: "is_active", Kind: query.Bool, Ops: query.Equality, Hidden: true},
-	},
-	Indexes:  []string{"organization_id,name_exact_f", "organization_id,created_at", "organization_id"},
-	Counters: []string{"organization_id"},
-})
+var fields = []query.Field{
+	{Name: "id", Column: "id", Kind: query.UUID, Ops: query.Equality, Sortable: true, Parse: parseID},
+	{Name: "name", Column: "name", Folded: "name_f", Ops: query.TextOps, Reversed: true},
+	{Name: "status", Ops: query.TextOps, Rewrite: query.Labels("active", map[string]any{"active": true, "disabled": false})},
+	{Name: "createdAt", Column: "created_at", Kind: query.Time, Ops: query.OrderOps, Sortable: true, Seconds: true},
+	{Name: "lastUpdatedAt", Column: "modified_at", Kind: query.Time, Ops: query.OrderOps, Sortable: true, Seconds: true},
+	// Names are compared without case and sorted by code points.
+	{Name: "name (sorted)", Column: "name_exact_f", Exact: true, Sortable: true},
+	{Name: "status (sorted)", Column: "is_active", Kind: query.Bool, Sortable: true, Inverted: true},
+	{Name: "active", Column: "is_active", Kind: query.Bool, Ops: query.Equality, Hidden: true},
+}
+
+// Who may not see roles can't ask for them in a filter either.
+var roleFields = []query.Field{
+	{Name: "assignedRoles.id", Column: "role_id", Kind: query.UUID, Ops: query.Equality, Parse: parseID,
+		Sub: &query.Sub{Table: "rm_directory.group_roles", Row: "group_id", Column: "role_id"}},
+	{Name: "assignedRoles.name", Column: "name", Folded: "name_f", Ops: query.TextOps,
+		Sub: &query.Sub{Table: "rm_directory.group_roles", Row: "group_id", Column: "role_id", Via: &query.Via{Table: "rm_directory.roles"}}},
+}
+
+func define(fields ...query.Field) *query.Resource {
+	return query.MustDefine(query.Resource{Name: "group", Table: "rm_directory.groups", ScopeColumn: "organization_id", Fields: fields,
+		Indexes:  []string{"organization_id,name_exact_f", "organization_id,created_at", "organization_id"},
+		Counters: []string{"organization_id"}})
+}
 
 func parseID(text string) (any, error) { return domain.ParseShortID(text) }
 
 // sorts are the orders a client may ask for.
 var sorts = map[string]string{"id": "id", "name": "name (sorted)", "status": "status (sorted)", "createdAt": "createdAt", "lastUpdatedAt": "lastUpdatedAt"}
-
-// status compares the word for a flag. A word that is not one of the two, such
-// as the documented example's "deleted", matches nothing.
-func status(c query.Compare) (query.Expr, error) {
-	var either query.Or
-	for word, active := range map[string]bool{"active": true, "disabled": false} {
-		if matches(c, word) {
-			either = append(either, query.Equals("active", active))
-		}
-	}
-	return either, nil
-}
 
 const rolesSQL = `select jsonb_agg(jsonb_build_object('id', r.id, 'name', r.name, 'type', r.type, 'level', r.level) order by r.name, r.id)
 	from rm_directory.group_roles g join rm_directory.roles r on r.id = g.role_id where g.group_id = t.id`
@@ -108,31 +109,41 @@ const rolesSQL = `select jsonb_agg(jsonb_build_object('id', r.id, 'name', r.name
 // env is what links and tenants of a group are made of.
 type env struct{ base, tenant string }
 
-func shape(roles bool) *query.Shape[Group] {
-	options := []query.ShapeOption{
-		query.Virtual("roles", "null::jsonb"),
-		query.Computed("links.self.href", func(dst []byte, row query.RawRow) []byte {
-			return query.AppendJSONString(dst, row.Env.(env).base+"/"+domain.ShortID(row.UUID(0)))
-		}, "id"),
-		query.Computed("status", func(dst []byte, row query.RawRow) []byte { return query.AppendJSONString(dst, statusWord(row.Bool(0))) }, "is_active"),
-		query.Computed("tenantId", func(dst []byte, row query.RawRow) []byte { return query.AppendJSONString(dst, row.Env.(env).tenant) }),
-		query.Computed("assignedRoles", appendRoles, "roles"),
-	}
-	if roles {
-		options[0] = query.Virtual("roles", rolesSQL)
-	}
-	return query.MustShape[Group](groups, options...)
+func (e env) link(id string) string { return e.base + "/" + id }
+
+var members = []query.ShapeOption{
+	query.Computed("id", func(dst []byte, row query.RawRow) []byte {
+		return query.AppendJSONString(dst, domain.ShortID(row.UUID(0)))
+	}, "id"),
+	query.Computed("links.self.href", func(dst []byte, row query.RawRow) []byte {
+		return query.AppendJSONString(dst, row.Env.(env).link(domain.ShortID(row.UUID(0))))
+	}, "id"),
+	query.Computed("status", func(dst []byte, row query.RawRow) []byte { return query.AppendJSONString(dst, statusWord(row.Bool(0))) }, "is_active"),
+	query.Computed("tenantId", func(dst []byte, row query.RawRow) []byte { return query.AppendJSONString(dst, row.Env.(env).tenant) }),
 }
 
-var withRoles, withoutRoles = shape(true), shape(false)
+var (
+	withRoles = query.MustShape[Group](define(slices.Concat(fields, roleFields)...),
+		append(slices.Clip(members), query.Virtual("roles", rolesSQL), query.Computed("assignedRoles", appendRoles, "roles"))...)
+	withoutRoles = query.MustShape[Summary](define(slices.Clone(fields)...), members...)
+)
 
-// shapeFor leaves the roles out for who may not see roles (documented:
-// "Visibility dependant on access level").
-func shapeFor(ctx context.Context) *query.Shape[Group] {
-	if caller(ctx).May("roles.view") {
-		return withRoles
+func maySeeRoles(ctx context.Context) bool { return caller(ctx).May("roles.view") }
+
+// layout is how the caller sees groups: without their roles for who may not see
+// roles (documented: "Visibility dependant on access level").
+func layout(ctx context.Context) (query.Layout, *query.Resource) {
+	if maySeeRoles(ctx) {
+		return withRoles, withRoles.Resource()
 	}
-	return withoutRoles
+	return withoutRoles, withoutRoles.Resource()
+}
+
+func roleType(system bool) string {
+	if system {
+		return "default"
+	}
+	return "custom"
 }
 
 func statusWord(active bool) string {
@@ -165,49 +176,35 @@ func appendRoles(dst []byte, row query.RawRow) []byte {
 	return append(dst, body...)
 }
 
-func (r *Reads) env(ctx context.Context) env {
+func newEnv(ctx context.Context) env {
 	return env{base: httpx.From(ctx).URL("/api/v1/groups"), tenant: tenantID(caller(ctx).Tenant)}
 }
 
 // Listing is the input of both lists.
 type Listing struct {
-	Filter       httpx.Optional[string] `query:"filter" doc:"RFC 7644 filter over id, name, status, createdAt, lastUpdatedAt, assignedRoles.id and assignedRoles.name."`
-	Limit        int                    `query:"limit" minimum:"1" maximum:"100" default:"20"`
-	Next         string                 `query:"next" doc:"Cursor of the next page."`
-	Prev         string                 `query:"prev" doc:"Cursor of the previous page."`
-	Sort         string                 `query:"sort" doc:"id, name, status, createdAt or lastUpdatedAt, with + or - before it."`
-	SystemGroups bool                   `query:"systemGroups" doc:"System groups instead of the others; not together with any other parameter."`
-	TotalResults bool                   `query:"totalResults" doc:"Whether to count all matches."`
-	values       url.Values
-}
-
-// Resolve implements huma.Resolver.
-func (l *Listing) Resolve(ctx huma.Context) []error {
-	u := ctx.URL()
-	l.values = u.Query()
-	return nil
+	Filter       string `query:"filter" doc:"RFC 7644 filter over id, name, status, createdAt, lastUpdatedAt, assignedRoles.id and assignedRoles.name."`
+	Limit        int    `query:"limit" minimum:"1" maximum:"100" default:"20"`
+	Next         string `query:"next" doc:"Cursor of the next page."`
+	Prev         string `query:"prev" doc:"Cursor of the previous page."`
+	Sort         string `query:"sort" doc:"id, name, status, createdAt or lastUpdatedAt, with + or - before it."`
+	SystemGroups bool   `query:"systemGroups" doc:"System groups instead of the others; not together with any other parameter."`
+	TotalResults bool   `query:"totalResults" doc:"Whether to count all matches."`
+	Address
 }
 
 // Filtering is the input of the filter action.
 type Filtering struct {
-	Limit  int    `query:"limit" minimum:"1" maximum:"100" default:"20"`
-	Next   string `query:"next"`
-	Prev   string `query:"prev"`
-	Sort   string `query:"sort" doc:"name, +name or -name."`
-	Body   *FilterBody
-	values url.Values
+	Limit int    `query:"limit" minimum:"1" maximum:"100" default:"20"`
+	Next  string `query:"next"`
+	Prev  string `query:"prev"`
+	Sort  string `query:"sort" doc:"name, +name or -name."`
+	Body  *FilterBody
+	Address
 }
 
 // FilterBody holds the filter of the filter action.
 type FilterBody struct {
 	Filter *string `json:"filter,omitempty"`
-}
-
-// Resolve implements huma.Resolver.
-func (f *Filtering) Resolve(ctx huma.Context) []error {
-	u := ctx.URL()
-	f.values = u.Query()
-	return nil
 }
 
 func (r *Reads) registerGroups() {
@@ -222,41 +219,29 @@ func (r *Reads) registerGroups() {
 
 func (r *Reads) list(ctx context.Context, in *Listing) (*httpx.Raw, error) {
 	if in.SystemGroups {
-		if len(in.values) > 1 {
+		if len(in.values()) > 1 {
 			return nil, fault.InvalidQuery("systemGroups", "can't be combined with other parameters")
 		}
-		return r.systemGroups(ctx)
+		return r.systemGroups(ctx, in.Address)
 	}
-	var filter query.Expr
-	if in.Filter.Set {
-		if in.Filter.Value == "" {
-			return nil, fault.InvalidQuery("filter", "is empty")
-		}
-		var err error
-		if filter, err = scim.Parse(groups, in.Filter.Value, "query"); err != nil {
-			return nil, err
-		}
-	}
-	return r.page(ctx, "/api/v1/groups", in.values, query.Request{Filter: filter, Limit: in.Limit, Next: in.Next, Prev: in.Prev, Total: in.TotalResults}, in.Sort)
+	return r.page(ctx, page{path: "/api/v1/groups", filter: in.Filter, filterIn: "query", sort: in.Sort, Address: in.Address,
+		Request: query.Request{Limit: in.Limit, Next: in.Next, Prev: in.Prev, Total: in.TotalResults}})
 }
 
 func (r *Reads) filter(ctx context.Context, in *Filtering) (*httpx.Raw, error) {
-	var filter query.Expr
+	filter, sort := "", in.Sort
 	if in.Body != nil && in.Body.Filter != nil {
-		var err error
-		if filter, err = scim.Parse(groups, *in.Body.Filter, "body"); err != nil {
-			return nil, err
-		}
+		filter = *in.Body.Filter
 	}
-	sort := in.Sort
 	if sort == "" {
 		sort = "+name"
 	}
 	if field, _ := direction(sort); field != "name" {
 		return nil, fault.InvalidQuery("sort", "must be name, +name or -name")
 	}
-	// The client follows these links by a POST of the same body.
-	return r.page(ctx, "/api/v1/groups/actions/filter", in.values, query.Request{Filter: filter, Limit: in.Limit, Next: in.Next, Prev: in.Prev}, sort)
+	// The client follows the links by a POST of the same body.
+	return r.page(ctx, page{path: "/api/v1/groups/actions/filter", filter: filter, filterIn: "body", sort: sort, Address: in.Address,
+		Request: query.Request{Limit: in.Limit, Next: in.Next, Prev: in.Prev}})
 }
 
 // direction splits the sign from a sort field. A + that was not encoded arrives
@@ -273,63 +258,87 @@ func direction(sort string) (field string, descending bool) {
 	return sort, false
 }
 
+// page is a page to be read.
+type page struct {
+	path             string // of the list
+	filter, filterIn string // and where it stands: "query" or "body"
+	sort             string
+	Address
+	query.Request
+}
+
 // page reads a page by cursor and links to its neighbours.
-func (r *Reads) page(ctx context.Context, path string, values url.Values, req query.Request, sort string) (*httpx.Raw, error) {
-	req.Shape, req.Scope, req.Env = shapeFor(ctx), scope(ctx), r.env(ctx)
-	if sort != "" {
-		field, descending := direction(sort)
+func (r *Reads) page(ctx context.Context, p page) (*httpx.Raw, error) {
+	layout, resource := layout(ctx)
+	p.Shape, p.Scope, p.Env = layout, scope(ctx), newEnv(ctx)
+	var err error
+	if p.Filter, err = scim.Parse(resource, p.filter, p.filterIn); err != nil {
+		return nil, err
+	}
+	if p.sort != "" {
+		field, descending := direction(p.sort)
 		known, ok := sorts[field]
 		if !ok {
 			return nil, fault.InvalidQuery("sort", "must be one of id, name, status, createdAt, lastUpdatedAt, with + or - before it")
 		}
-		req.Sort = query.Sort{Field: known, Desc: descending}
+		p.Sort = query.Sort{Field: known, Desc: descending}
 	}
-	page, err := r.reader.Keyset(ctx, req)
+	found, err := r.reader.Keyset(ctx, p.Request)
 	if err != nil {
 		return nil, err
 	}
-	self := httpx.From(ctx).URL(path)
-	links := PageLinks{Self: Link{address(self, values, "", "")}}
-	if page.HasNext {
-		links.Next = &Link{address(self, values, "next", page.Next)}
+	base := httpx.From(ctx).URL(p.path)
+	body := append(append([]byte(`{"data":`), found.Items...), `,"links":{"self":`...)
+	body = appendLink(body, p.self(base))
+	if found.HasNext {
+		body = appendLink(append(body, `,"next":`...), p.page(base, "next", found.Next))
 	}
-	if page.HasPrev {
-		links.Prev = &Link{address(self, values, "prev", page.Prev)}
-	}
-	body := append(append([]byte(`{"data":`), page.Items...), `,"links":{"self":`...)
-	body = appendLink(body, links.Self)
-	if links.Next != nil {
-		body = appendLink(append(body, `,"next":`...), *links.Next)
-	}
-	if links.Prev != nil {
-		body = appendLink(append(body, `,"prev":`...), *links.Prev)
+	if found.HasPrev {
+		body = appendLink(append(body, `,"prev":`...), p.page(base, "prev", found.Prev))
 	}
 	body = append(body, '}')
-	if req.Total {
-		body = strconv.AppendInt(append(body, `,"totalResults":`...), page.Total, 10)
+	if p.Total {
+		body = strconv.AppendInt(append(body, `,"totalResults":`...), found.Total, 10)
 	}
 	return &httpx.Raw{ContentType: "application/json", Body: append(body, '}')}, nil
 }
 
-func appendLink(dst []byte, l Link) []byte {
-	return append(query.AppendJSONString(append(dst, `{"href":`...), l.Href), '}')
+func appendLink(dst []byte, href string) []byte {
+	return append(query.AppendJSONString(append(dst, `{"href":`...), href), '}')
 }
 
-// address is a page's address: the request's own parameters with another cursor.
-func address(base string, values url.Values, direction, cursor string) string {
-	q := url.Values{}
-	for name, v := range values {
-		if direction == "" || name != "next" && name != "prev" {
-			q[name] = v
-		}
-	}
-	if direction != "" {
-		q.Set(direction, cursor)
-	}
-	if len(q) == 0 {
+// Address is the query of a request as it came.
+type Address struct{ raw string }
+
+// Resolve implements huma.Resolver.
+func (a *Address) Resolve(ctx huma.Context) []error {
+	u := ctx.URL()
+	a.raw = u.RawQuery
+	return nil
+}
+
+func (a Address) values() url.Values {
+	values, _ := url.ParseQuery(a.raw) // what is malformed is left out, as net/http does
+	return values
+}
+
+// self is the request's own address.
+func (a Address) self(base string) string {
+	if a.raw == "" {
 		return base
 	}
-	return base + "?" + q.Encode()
+	return base + "?" + a.raw
+}
+
+// page is the address of another page: all other parameters stay.
+func (a Address) page(base, direction, cursor string) string {
+	values := a.values()
+	values.Del("next")
+	values.Del("prev")
+	values.Set(direction, cursor)
+	// Blanks as %20: clients that take query values apart by decodeURIComponent
+	// would keep a plus sign.
+	return base + "?" + strings.ReplaceAll(values.Encode(), "+", "%20")
 }
 
 // ByID is the input of operations on one group.
@@ -347,23 +356,30 @@ func (r *Reads) get(ctx context.Context, in *ByID) (*httpx.Raw, error) {
 
 // Group answers with a group as it reads now.
 func (r *Reads) Group(ctx context.Context, status int, id domain.ID) (*httpx.Raw, error) {
-	data, err := r.reader.Get(ctx, query.Request{Shape: shapeFor(ctx), Scope: scope(ctx), Env: r.env(ctx)}, id)
+	layout, _ := layout(ctx)
+	data, err := r.reader.Get(ctx, query.Request{Shape: layout, Scope: scope(ctx), Env: newEnv(ctx)}, id)
+	if fault.Is(err, fault.NotFound) {
+		return nil, NoSuchGroup(domain.ShortID(id))
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &httpx.Raw{Status: status, ContentType: "application/json", Body: data}, nil
 }
 
-// GroupOf answers with a group as the command side knows it: without the names
-// of its roles.
-func (r *Reads) GroupOf(ctx context.Context, status int, g directory.Group) (*httpx.Raw, error) {
-	e := r.env(ctx)
-	type early struct {
-		Group
-		ID string `json:"id"`
+// GroupOf answers with a group and its roles as the command side knows them.
+func GroupOf(ctx context.Context, status int, g directory.Group, roles []directory.Role) (*httpx.Raw, error) {
+	e, id := newEnv(ctx), domain.ShortID(g.ID)
+	out := Group{Summary: Summary{ID: id, Name: g.Name, Links: GroupLink{Link{e.link(id)}}, Status: statusWord(g.Active), TenantID: e.tenant,
+		CreatedAt: seconds(g.CreatedAt), LastUpdatedAt: seconds(g.ModifiedAt)}}
+	if maySeeRoles(ctx) {
+		out.AssignedRoles = []Role{}
+		for _, r := range roles {
+			out.AssignedRoles = append(out.AssignedRoles, Role{ID: domain.ShortID(r.ID), Name: r.Name, Type: roleType(r.System), Level: directory.Level(r.Permissions)})
+		}
+		slices.SortFunc(out.AssignedRoles, func(a, b Role) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	}
-	return httpx.JSON(status, early{ID: domain.ShortID(g.ID), Group: Group{Name: g.Name, Links: GroupLink{Link{e.base + "/" + domain.ShortID(g.ID)}},
-		Status: statusWord(g.Active), TenantID: e.tenant, CreatedAt: seconds(g.CreatedAt), LastUpdatedAt: seconds(g.ModifiedAt)}})
+	return httpx.JSON(status, out)
 }
 
 // seconds is a time as this API writes it.

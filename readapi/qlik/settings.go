@@ -3,7 +3,6 @@ package qlik
 import (
 	"context"
 	"net/http"
-	"slices"
 	"time"
 
 	"docket/domain"
@@ -33,7 +32,7 @@ type SystemGroup struct {
 	Name          string    `json:"name"`
 	Enabled       bool      `json:"enabled"`
 	CreatedAt     time.Time `json:"createdAt"`
-	AssignedRoles []Role    `json:"assignedRoles,omitempty"`
+	AssignedRoles []Role    `json:"assignedRoles,omitzero"`
 	LastUpdatedAt time.Time `json:"lastUpdatedAt"`
 }
 
@@ -57,6 +56,8 @@ type roleRow struct {
 	Name  string    `json:"name" col:"name"`
 	Type  string    `json:"type" col:"type"`
 	Level string    `json:"level" col:"level"`
+
+	OrganizationID domain.ID `json:"organizationId" col:"organization_id"`
 }
 
 var roles = query.MustDefine(query.Resource{
@@ -101,7 +102,11 @@ func (r *Reads) everyone(ctx context.Context, row settingsRow) (SystemGroup, err
 	if row.ModifiedAt != nil {
 		g.LastUpdatedAt = seconds(*row.ModifiedAt)
 	}
-	if len(row.EveryoneRoles) == 0 || !caller(ctx).May("roles.view") {
+	if !maySeeRoles(ctx) {
+		return g, nil
+	}
+	g.AssignedRoles = []Role{}
+	if len(row.EveryoneRoles) == 0 {
 		return g, nil
 	}
 	found, err := query.FetchAll(ctx, r.reader, roleShape, query.Request{Scope: query.Everything(), Filter: query.OneOf("id", row.EveryoneRoles...)})
@@ -112,7 +117,7 @@ func (r *Reads) everyone(ctx context.Context, row settingsRow) (SystemGroup, err
 }
 
 // systemGroups is the list of system groups: one.
-func (r *Reads) systemGroups(ctx context.Context) (*httpx.Raw, error) {
+func (r *Reads) systemGroups(ctx context.Context, self Address) (*httpx.Raw, error) {
 	row, err := r.settings(ctx)
 	if err != nil {
 		return nil, err
@@ -121,42 +126,36 @@ func (r *Reads) systemGroups(ctx context.Context) (*httpx.Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	type listed struct {
-		Group
-		ID string `json:"id"`
-	}
-	e := r.env(ctx)
-	return httpx.JSON(http.StatusOK, struct {
-		Data  []listed  `json:"data"`
-		Links PageLinks `json:"links"`
-	}{
-		Data: []listed{{ID: EveryoneID, Group: Group{Name: everyone.Name, Links: GroupLink{Link{e.base + "/" + EveryoneID}}, Status: "active",
-			TenantID: e.tenant, CreatedAt: everyone.CreatedAt, LastUpdatedAt: everyone.LastUpdatedAt, AssignedRoles: everyone.AssignedRoles}}},
-		Links: PageLinks{Self: Link{e.base + "?systemGroups=true"}},
+	e := newEnv(ctx)
+	return httpx.JSON(http.StatusOK, Groups{
+		Data: []Group{{AssignedRoles: everyone.AssignedRoles, Summary: Summary{ID: EveryoneID, Name: everyone.Name, Links: GroupLink{Link{e.link(EveryoneID)}},
+			Status: statusWord(true), TenantID: e.tenant, CreatedAt: everyone.CreatedAt, LastUpdatedAt: everyone.LastUpdatedAt}}},
+		Links: PageLinks{Self: Link{self.self(e.base)}},
 	})
 }
 
-// RolesByName finds the roles behind names, in their order. A name that no
-// visible role has is a fault that points at it; path makes that pointer.
+// RolesByName finds the roles behind names, in their order: the tenant's own and
+// those that came with the installation, the former first. A name without a role
+// is a fault that points at it; path makes that pointer.
 func (r *Reads) RolesByName(ctx context.Context, names []string, path func(i int) string) ([]domain.ID, error) {
-	actor := caller(ctx)
-	filter := query.OneOf("name", names...)
-	if !actor.Unrestricted {
-		filter = query.All(filter, query.Or{query.Equals("isSystem", true), query.OneOf("organization", actor.Organizations...)})
-	}
-	found, err := query.FetchAll(ctx, r.reader, roleShape, query.Request{Scope: query.Everything(), Filter: filter})
+	tenant := caller(ctx).Tenant
+	found, err := query.FetchAll(ctx, r.reader, roleShape, query.Request{Scope: query.Everything(), Filter: query.All(query.OneOf("name", names...),
+		query.Or{query.Equals("isSystem", true), query.Equals("organization", tenant)})})
 	if err != nil {
 		return nil, err
 	}
+	byName := make(map[string]roleRow, len(found))
+	for _, role := range found {
+		if _, taken := byName[domain.Normal(role.Name)]; !taken || role.OrganizationID == tenant {
+			byName[domain.Normal(role.Name)] = role
+		}
+	}
+	var problems fault.Problems
 	ids := make([]domain.ID, len(names))
 	for i, name := range names {
-		n := slices.IndexFunc(found, func(role roleRow) bool { return domain.Normal(role.Name) == domain.Normal(name) })
-		if n < 0 {
-			f := fault.InvalidField(path(i), "there is no role of this name")
-			f.Code = CodeRole
-			return nil, f
-		}
-		ids[i] = found[n].ID
+		role, ok := byName[domain.Normal(name)]
+		problems.Check(ok, path(i), NoSuchRole)
+		ids[i] = role.ID
 	}
-	return ids, nil
+	return ids, problems.Err()
 }

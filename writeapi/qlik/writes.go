@@ -4,8 +4,6 @@ package qlik
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
 
 	"docket/commands"
@@ -17,11 +15,9 @@ import (
 	"docket/readapi/qlik"
 )
 
-// Limits as documented.
-const (
-	maxRoles  = 100
-	maxGroups = 10_000
-)
+// maxGroups is the documented limit of a tenant. Creating looks at the read
+// model, so requests at the same moment can exceed it by their number.
+const maxGroups = 10_000
 
 // Config is what the writes need.
 type Config struct {
@@ -67,14 +63,26 @@ func (w *writes) create(ctx context.Context, in *createGroup) (*httpx.Raw, error
 		return nil, fault.New(fault.Denied, qlik.CodeQuota, "a tenant holds at most %d groups", maxGroups)
 	}
 	id := commands.NewID(ctx)
-	done, err := commands.Send(ctx, w.Bus, commanded.CreateGroup{ID: id, Details: commanded.Details{Name: in.Body.Name}, Active: true, Roles: roles})
+	done, err := commands.Send(ctx, w.Bus, commanded.CreateGroup{ID: id, Details: commanded.Details{Name: in.Body.Name}, Active: true, Roles: roles.ids})
 	if err != nil {
-		return nil, err
+		return nil, roles.locate(err)
 	}
-	if !done.Current {
-		return w.Reads.GroupOf(ctx, http.StatusCreated, done.State)
+	if done.Current {
+		return w.Reads.Group(ctx, http.StatusCreated, id)
 	}
-	return w.Reads.Group(ctx, http.StatusCreated, id)
+	return w.early(ctx, done.State)
+}
+
+// early answers with a group that the read models do not have yet.
+func (w *writes) early(ctx context.Context, g directory.Group) (*httpx.Raw, error) {
+	roles := make([]directory.Role, len(g.Roles))
+	for i, id := range g.Roles {
+		var err error
+		if roles[i], _, err = commands.Load[directory.Role](ctx, w.Bus, directory.RoleStream(id)); err != nil {
+			return nil, err
+		}
+	}
+	return qlik.GroupOf(ctx, http.StatusCreated, g, roles)
 }
 
 func (w *writes) delete(ctx context.Context, in *qlik.ByID) (*struct{}, error) {
@@ -99,90 +107,7 @@ func (w *writes) inTenant(ctx context.Context, text string) (domain.ID, error) {
 	}
 	actor, _ := domain.ActorOf(ctx)
 	if !group.Exists() || group.OrganizationID != actor.Tenant {
-		return id, fault.New(fault.NotFound, qlik.CodeMissing, "there is no group %.40q", text)
+		return id, qlik.NoSuchGroup(text)
 	}
 	return id, nil
-}
-
-// assignedRoles names roles, all by id or all by name.
-type assignedRoles []struct {
-	ID   *string `json:"id,omitempty"`
-	Name *string `json:"name,omitempty"`
-}
-
-// roles finds the roles behind references; base is where they stand in the
-// body. Double ones count once.
-func (w *writes) roles(ctx context.Context, refs assignedRoles, base string) ([]domain.ID, error) {
-	at := func(i int, member string) string { return fmt.Sprintf("%s[%d].%s", base, i, member) }
-	if len(refs) > maxRoles {
-		return nil, fault.InvalidField(base, "has more than %d roles", maxRoles)
-	}
-	var ids []domain.ID
-	var names []string
-	for i, ref := range refs {
-		switch {
-		case (ref.ID == nil) == (ref.Name == nil):
-			return nil, fault.InvalidField(fmt.Sprintf("%s[%d]", base, i), "must have either an id or a name")
-		case ref.ID != nil:
-			id, err := domain.ParseShortID(*ref.ID)
-			if err != nil {
-				return nil, unknownRole(at(i, "id"))
-			}
-			ids = append(ids, id)
-		default:
-			names = append(names, *ref.Name)
-		}
-	}
-	if len(ids) > 0 && len(names) > 0 {
-		return nil, fault.InvalidField(base, "must name its roles all by id or all by name")
-	}
-	if len(names) > 0 {
-		var err error
-		if ids, err = w.Reads.RolesByName(ctx, names, func(i int) string { return at(i, "name") }); err != nil {
-			return nil, err
-		}
-	}
-	return unique(ids), nil
-}
-
-func unknownRole(path string) error {
-	f := fault.InvalidField(path, "there is no such role")
-	f.Code = qlik.CodeRole
-	return f
-}
-
-func unique(ids []domain.ID) []domain.ID {
-	seen := make(map[domain.ID]bool, len(ids))
-	out := ids[:0]
-	for _, id := range ids {
-		if !seen[id] {
-			seen[id] = true
-			out = append(out, id)
-		}
-	}
-	return out
-}
-
-// operation is one step of a JSON patch. Unknown members are ignored (RFC 6902).
-type operation struct {
-	Op    string          `json:"op" enum:"replace"`
-	Path  string          `json:"path"`
-	Value json.RawMessage `json:"value,omitempty"`
-}
-
-// read decodes the value of a step.
-func (o operation) read(i int, v any) error {
-	if len(o.Value) == 0 {
-		return badPatch(i, "value", "is missing")
-	}
-	if err := json.Unmarshal(o.Value, v); err != nil || string(o.Value) == "null" {
-		return badPatch(i, "value", "does not fit %s", o.Path)
-	}
-	return nil
-}
-
-func badPatch(i int, member, format string, args ...any) error {
-	f := fault.InvalidField(fmt.Sprintf("[%d].%s", i, member), format, args...)
-	f.Code = qlik.CodePatch
-	return f
 }
