@@ -48,7 +48,8 @@ func Check[S domain.State[S]](ctx context.Context, b *Bus, cmd Command[S]) error
 	if err != nil {
 		return err
 	}
-	l := loader{ctx: ctx, bus: b}
+	// Fresh: unlike in Send, nothing that follows would notice what is stale.
+	l := loader{ctx: ctx, bus: b, fresh: true}
 	f, err := loadDelta[S](l, cmd.Stream())
 	if err != nil {
 		return unavailable(err)
