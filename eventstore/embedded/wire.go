@@ -69,7 +69,7 @@ func eventFrame(e, link *eventlog.Event, textUUID bool) frame {
 	if link != nil {
 		origin = link
 	}
-	size := messageSize(eventRecorded, e, textUUID) + messageSize(eventLink, link, textUUID) +
+	size := messageSize(e, textUUID) + messageSize(link, textUUID) +
 		protowire.SizeTag(eventCommit) + protowire.SizeVarint(origin.Position)
 	b := make([]byte, 0, protowire.SizeTag(respEvent)+protowire.SizeBytes(size))
 	b = appendHead(b, respEvent, size)
@@ -119,7 +119,7 @@ func recordedSize(e *eventlog.Event, textUUID bool) int {
 		sizeText(len(e.Metadata)) + sizeText(len(e.Data))
 }
 
-func messageSize(_ protowire.Number, e *eventlog.Event, textUUID bool) int {
+func messageSize(e *eventlog.Event, textUUID bool) int {
 	if e == nil {
 		return 0
 	}
