@@ -14,10 +14,10 @@ RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 WITHPG   := $(GO) run ./internal/postgres/pgtest/serve --
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test bench lint tools clean
+.PHONY: help build run demo test test-clients bench lint tools clean
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  PKG=./domain/... narrows test and bench, TESTFLAGS='-run Name -v' reaches go test,"
 	@echo "  BENCH=Name picks benchmarks."
 
@@ -33,6 +33,9 @@ demo: build ## Build and show Docket at work with sample data
 test: ## Run all tests against one private PostgreSQL server
 	@test -n "$(RACE)" || echo "NOTE: no C compiler, so the tests run WITHOUT the race detector"
 	$(WITHPG) $(GO) test $(RACE) $(TESTFLAGS) $(PKG)
+
+test-clients: ## Run others' clients against a running Docket (needs node 20 and npm)
+	DOCKET_TEST_CLIENTS=1 $(GO) test -count=1 -v $(TESTFLAGS) ./internal/clienttest/...
 
 bench: ## Run the benchmarks, one package after the other
 	$(WITHPG) $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -p 1 -timeout 60m $(TESTFLAGS) $(PKG)
