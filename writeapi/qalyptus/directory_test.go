@@ -365,7 +365,7 @@ func sameInQlik(t *testing.T, a *api) {
 	a.update("/groups/"+id(made), object{"name": made["name"], "isActive": true})
 	require.Equal(t, "active", status())
 	theirs := a.Post("/api/v1/groups", object{"name": unique("Theirs")}).Is(http.StatusCreated).Map()
-	require.Contains(t, a.list("/groups?name="+url.QueryEscape(theirs["name"].(string)))[0], "users")
+	require.Contains(t, a.list("/groups?name=" + url.QueryEscape(theirs["name"].(string)))[0], "users")
 	a.remove("/groups/"+id(made), nil)
 	a.Get("/api/v1/groups/" + theirID(made)).Is(http.StatusNotFound)
 }

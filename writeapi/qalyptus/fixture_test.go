@@ -3,6 +3,8 @@ package qalyptus_test
 import (
 	"maps"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -194,6 +196,27 @@ func (a *api) issue(user, organization string) string {
 	answer := a.Post("/admin/v1/api-keys", object{"userId": user, "organizationId": organization, "name": "issued", "expiryDate": time.Now().Add(time.Hour)})
 	return answer.Is(http.StatusCreated).Map()["key"].(string)
 }
+
+// journal reads the log of what happened through this API.
+type journal struct{ after string }
+
+// next are the events since the last call, or since the beginning.
+func (j *journal) next(a *api) (events []object) {
+	a.t.Helper()
+	marker := id(a.create("/groups", object{"name": unique("Marker")}))
+	require.Eventually(a.t, func() bool {
+		var page struct{ Items []object }
+		a.Get("/admin/v1/events?dialect=qalyptus&limit=1000&after=" + j.after).Is(http.StatusOK).JSON(&page)
+		events = page.Items
+		return len(events) > 0 && events[len(events)-1]["stream"] == "group-"+marker
+	}, 10*time.Second, 20*time.Millisecond)
+	last := events[len(events)-1]
+	j.after = strconv.FormatFloat(last["position"].(float64), 'f', 0, 64)
+	return slices.DeleteFunc(events, func(e object) bool { return e["correlation"] == last["correlation"] })
+}
+
+// soon is when a key may end.
+func soon() string { return time.Now().Add(time.Hour).Format(time.RFC3339) }
 
 // eventually waits for what the key cache may hold back, which is less than a
 // second by contract.

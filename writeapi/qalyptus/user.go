@@ -17,8 +17,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// personBody is what users and recipients have in common.
-type personBody struct {
+// PersonBody is what users and recipients have in common. It is exported since the
+// schema leaves embedded structs out that are not.
+type PersonBody struct {
 	FirstName     string   `json:"firstName" minLength:"1"`
 	LastName      string   `json:"lastName" minLength:"1"`
 	Email         *string  `json:"email,omitempty" nullable:"true"`
@@ -29,16 +30,16 @@ type personBody struct {
 	Groups        []entity `json:"groups,omitempty" nullable:"true"`
 }
 
-func (b personBody) person(domainAccount *string) commanded.Person {
+func (b PersonBody) person(domainAccount *string) commanded.Person {
 	return commanded.Person{DomainAccount: text(domainAccount), FirstName: b.FirstName, LastName: b.LastName, Email: text(b.Email), Language: text(b.IsoLanguage)}
 }
 
-func (b personBody) membership() commanded.Membership {
+func (b PersonBody) membership() commanded.Membership {
 	return commanded.Membership{Organizations: idsOf(b.Organizations), Groups: idsOf(b.Groups)}
 }
 
 // passwordHash hashes the password, "" when none was sent.
-func (b personBody) passwordHash() (string, error) {
+func (b PersonBody) passwordHash() (string, error) {
 	if text(b.Password) == "" {
 		return "", nil
 	}
@@ -49,7 +50,7 @@ func (b personBody) passwordHash() (string, error) {
 }
 
 type userBody struct {
-	personBody
+	PersonBody
 	DomainAccount    *string  `json:"domainAccount,omitempty" nullable:"true"`
 	SendNotification bool     `json:"sendNotification,omitempty"`
 	Roles            []entity `json:"roles,omitempty" nullable:"true"`
@@ -62,11 +63,11 @@ type updateUser struct {
 	Body userBody
 }
 
-type addRecipient struct{ Body personBody }
+type addRecipient struct{ Body PersonBody }
 
 type updateRecipient struct {
 	ID   uuid.UUID `path:"id"`
-	Body personBody
+	Body PersonBody
 }
 
 type convertRecipient struct {
