@@ -2,12 +2,9 @@ package qalyptus_test
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
-
-	"docket/domain"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -359,13 +356,12 @@ func apiKeys(t *testing.T, a *api) {
 
 func sameInQlik(t *testing.T, a *api) {
 	made := a.create("/groups", object{"name": unique("Both"), "isActive": false})
-	theirID := func(group object) string { return domain.ShortID(uuid.MustParse(id(group))) }
-	status := func() any { return a.Get("/api/v1/groups/" + theirID(made)).Is(http.StatusOK).Map()["status"] }
+	status := func() any { return a.Get("/api/v1/groups/" + shortID(made)).Is(http.StatusOK).Map()["status"] }
 	require.Equal(t, "disabled", status())
 	a.update("/groups/"+id(made), object{"name": made["name"], "isActive": true})
 	require.Equal(t, "active", status())
 	theirs := a.Post("/api/v1/groups", object{"name": unique("Theirs")}).Is(http.StatusCreated).Map()
-	require.Contains(t, a.list("/groups?name=" + url.QueryEscape(theirs["name"].(string)))[0], "users")
+	require.Contains(t, a.list("/groups?name=" + escape(theirs["name"]))[0], "users")
 	a.remove("/groups/"+id(made), nil)
-	a.Get("/api/v1/groups/" + theirID(made)).Is(http.StatusNotFound)
+	a.Get("/api/v1/groups/" + shortID(made)).Is(http.StatusNotFound)
 }

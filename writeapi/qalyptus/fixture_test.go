@@ -3,6 +3,7 @@ package qalyptus_test
 import (
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"docket/cmd/server/servertest"
+	"docket/domain"
 	"docket/domain/directory"
 
 	"github.com/google/uuid"
@@ -217,6 +219,18 @@ func (j *journal) next(a *api) (events []object) {
 
 // soon is when a key may end.
 func soon() string { return time.Now().Add(time.Hour).Format(time.RFC3339) }
+
+// shortID is a thing's id in Qlik's API.
+func shortID(thing object) string { return domain.ShortID(uuid.MustParse(id(thing))) }
+
+// escape makes a value of a query of a text.
+func escape(text any) string { return url.QueryEscape(text.(string)) }
+
+// How long to wait for read models, and how often to look.
+const (
+	waitLong = 10 * time.Second
+	tick     = 5 * time.Millisecond
+)
 
 // eventually waits for what the key cache may hold back, which is less than a
 // second by contract.
