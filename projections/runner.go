@@ -132,6 +132,9 @@ func (r *runner) session(ctx context.Context, progress func()) error {
 	if err != nil {
 		return err
 	}
+	if err := r.sameLog(ctx, at); err != nil {
+		return err
+	}
 	progress()
 	r.update(func(s *Status) { s.State, s.Retry, s.Failure = CatchingUp, "", nil })
 	r.gate.advance(at)
@@ -172,6 +175,20 @@ func (r *runner) prepare(ctx context.Context, conn *pgx.Conn) (eventstore.Positi
 		return r.build(ctx, c)
 	}
 	return c.position, nil
+}
+
+// sameLog refuses to follow a log that ends before the checkpoint: these tables
+// were built from another one. A server would accept the position and say
+// nothing until its log has grown that far.
+func (r *runner) sameLog(ctx context.Context, at eventstore.Position) error {
+	head, err := r.engine.Store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	if at > head {
+		return fmt.Errorf("the event log ends at position %d, the read models of %s are at %d: they were built from another log; bring that back, or rebuild them", head, r.group.name, at)
+	}
+	return nil
 }
 
 // stop says what happened and waits until an operator did something about it.
