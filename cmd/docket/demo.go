@@ -104,19 +104,19 @@ func lookAround(out io.Writer, api *client.Client, look demo.Example) error {
   KEY=...   # your API key; the first administrator's is in the data folder, bootstrap.key
 
   # Qalyptus: tasks filtered and sorted (-g: curl must leave the brackets alone)
-  curl -g -H "Authorization: Bearer $KEY" "$U/api/v2/tasks?name[contains]=revenue&sort_by=createdDate&sort_direction=desc&page_size=5"
+  curl -sg -H "Authorization: Bearer $KEY" "$U/api/v2/tasks?name[contains]=revenue&sort_by=createdDate&sort_direction=desc&page_size=5"
   # recipients of a task
-  curl -H "Authorization: Bearer $KEY" "$U/api/v2/tasks/%[2]s/recipients"
+  curl -s -H "Authorization: Bearer $KEY" "$U/api/v2/tasks/%[2]s/recipients"
   # people by name
-  curl -g -H "Authorization: Bearer $KEY" "$U/api/v2/users?full_name[startswith]=a&sort_by=email"
-  # Qlik: the same groups
-  curl -G -H "Authorization: Bearer $KEY" "$U/api/v1/groups" --data-urlencode 'filter=name sw "Sales"'
+  curl -sg -H "Authorization: Bearer $KEY" "$U/api/v2/users?full_name[startswith]=a&sort_by=email"
+  # Qlik: the groups of your own organization
+  curl -sG -H "Authorization: Bearer $KEY" "$U/api/v1/groups" --data-urlencode 'filter=name sw "HQ"'
   # what was done to a task, and by whom
-  curl -H "Authorization: Bearer $KEY" "$U/admin/v1/streams/task-%[2]s/events"
+  curl -s -H "Authorization: Bearer $KEY" "$U/admin/v1/streams/task-%[2]s/events"
   # the newest events of all
-  curl -H "Authorization: Bearer $KEY" "$U/admin/v1/events?order=desc&limit=5"
+  curl -s -H "Authorization: Bearer $KEY" "$U/admin/v1/events?order=desc&limit=5"
   # the read models
-  curl -H "Authorization: Bearer $KEY" "$U/admin/v1/projections"
+  curl -s -H "Authorization: Bearer $KEY" "$U/admin/v1/projections"
 
 Documentation: %[1]s/
 `, api.URL, look.Task)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -253,7 +254,7 @@ func TestDemo(t *testing.T) {
 	args := []string{"demo", "--organizations", "2", "--groups", "5", "--users", "20", "--projects", "4", "--tasks", "30", "--url", s.URL, "--key", s.Key}
 	o := call(t.Context(), nil, args...)
 	require.NoError(t, o.err, o.errs)
-	require.Contains(t, o.out, "curl -g")
+	require.Contains(t, o.out, "curl -sg")
 	total := func(path string) float64 {
 		return s.Get("/api/v2" + path).Is(http.StatusOK).Map()["pagination"].(map[string]any)["totalItems"].(float64)
 	}
@@ -269,6 +270,7 @@ func TestDemo(t *testing.T) {
 	require.Equal(t, 4.0, first["/projects"])
 	require.Equal(t, 20.0+1, first["/users"], "and the administrator")
 	require.Equal(t, 24.0, total("/tasks?is_active=true"))
+	require.Len(t, s.Get("/api/v1/groups?filter=" + url.QueryEscape(`name sw "HQ"`)).Is(http.StatusOK).Map()["data"], 1)
 
 	o = call(t.Context(), nil, append(args, "--tasks", "33")...)
 	require.NoError(t, o.err, o.errs)

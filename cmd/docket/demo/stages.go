@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"docket/cmd/docket/client"
 
@@ -54,22 +55,42 @@ func (f *Filler) awaitVisible(ctx context.Context) error {
 // home is the organization that the nth thing of a kind belongs to.
 func (f *Filler) home(n int) string { return f.organizations[n%len(f.organizations)] }
 
+// headquarters begins the names of groups in the caller's own organization,
+// which Qlik's API shows to the caller; it knows no organizations below.
+const headquarters = "HQ "
+
 func (f *Filler) makeGroups(ctx context.Context) error {
-	there, err := f.existing(ctx, "/groups", func(t thing) string { return key(t.Organization.ID, t.Name) })
+	there, err := f.existing(ctx, "/groups", func(t thing) string {
+		if strings.HasPrefix(t.Name, headquarters) {
+			return key(t.Name)
+		}
+		return key(t.Organization.ID, t.Name)
+	})
 	if err != nil {
 		return err
 	}
 	f.groups, err = f.make(ctx, "groups", f.Sizes.Groups, there, "/api/v2/groups", func(n int) (string, object) {
-		name := numbered(departments, n/len(f.organizations))
-		return key(f.home(n), name), object{"name": name, "description": "Everybody in " + name + ".", "organizationId": f.home(n), "isActive": true}
+		name, home := numbered(departments, n/f.groupHomes()), n%f.groupHomes()
+		body := object{"name": name, "description": "Everybody in " + name + ".", "isActive": true}
+		if home == len(f.organizations) {
+			name = headquarters + name
+			body["name"] = name
+			return key(name), body
+		}
+		body["organizationId"] = f.organizations[home]
+		return key(f.organizations[home], name), body
 	})
 	return err
 }
 
+// groupHomes is how many organizations groups are spread over: the caller's own
+// comes last.
+func (f *Filler) groupHomes() int { return len(f.organizations) + 1 }
+
 // groupsAt are the groups of the organization with this number.
 func (f *Filler) groupsAt(organization int) []string {
 	var ids []string
-	for n := organization; n < len(f.groups); n += len(f.organizations) {
+	for n := organization; n < len(f.groups); n += f.groupHomes() {
 		ids = append(ids, f.groups[n])
 	}
 	return ids
