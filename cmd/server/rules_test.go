@@ -53,6 +53,7 @@ var mayImport = []struct {
 }{
 	{"domain", nil}, // with sub-packages of its own, see below
 	{"eventstore", []string{"domain"}},
+	{"commands/reactors", []string{"domain", "eventstore", "internal"}}, // keep their place in Postgres
 	{"commands", []string{"domain", "eventstore"}},
 	{"projections", []string{"domain", "eventstore", "internal"}},
 	{"readapi", []string{"domain", "internal", "readapi/query", "readapi/access"}},
