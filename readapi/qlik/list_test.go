@@ -83,6 +83,7 @@ func TestLists(t *testing.T) {
 				require.Equal(t, forth[i].Data, back[i].Data, sort)
 				require.EqualValues(t, n, *forth[i].TotalResults)
 			}
+			require.Equal(t, forth[2].Data, follow(s, back[1].Links.Next).Data, "forth again after going back")
 		}
 	})
 

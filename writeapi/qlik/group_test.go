@@ -1,6 +1,7 @@
 package qlik_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -246,7 +247,7 @@ func TestGroups(t *testing.T) {
 		full := newTenant(t, root, "Full")
 		db, err := pgx.Connect(t.Context(), postgres)
 		require.NoError(t, err)
-		defer db.Close(t.Context())
+		defer db.Close(context.Background())
 		// As if 9,999 groups were there: the limit is held against this count.
 		_, err = db.Exec(t.Context(), `insert into rm_directory.counters values ('groups', $1, 9999)`, "organization_id="+full.id)
 		require.NoError(t, err)

@@ -1,6 +1,7 @@
 package qlik_test
 
 import (
+	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ func TestAnswersBeforeTheReadModels(t *testing.T) {
 	s := tenant{Server: servertest.Start(t, func(c *config.Config) { c.WriteWait = 0; settings = *c })}
 	db, err := pgx.Connect(t.Context(), settings.PostgresURL)
 	require.NoError(t, err)
-	defer db.Close(t.Context())
+	defer db.Close(context.Background())
 	// While this table is locked no projection gets on; readers do.
 	lock, err := db.Begin(t.Context())
 	require.NoError(t, err)

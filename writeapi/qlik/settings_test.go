@@ -1,6 +1,7 @@
 package qlik_test
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -8,18 +9,27 @@ import (
 	"time"
 
 	"docket/cmd/server/servertest"
+	"docket/internal/config"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 )
 
 func TestSettings(t *testing.T) {
-	root := servertest.Start(t)
+	var postgres string
+	root := servertest.Start(t, func(c *config.Config) { postgres = c.PostgresURL })
 	s := newTenant(t, root, "Settings")
 	everyonePath := "/systemGroups/" + everyoneID + "/assignedRoles"
 
+	db, err := pgx.Connect(t.Context(), postgres)
+	require.NoError(t, err)
+	defer db.Close(context.Background())
+	// An old organization: changes are told from its beginning.
+	_, err = db.Exec(t.Context(), "update rm_directory.organizations set created_at = '2020-02-02 20:20:20.2Z' where id = $1", s.id)
+	require.NoError(t, err)
+
 	t.Run("before any change", func(t *testing.T) {
-		all := s.settings()
-		created := all.SystemGroups[everyoneID].CreatedAt.Format(time.RFC3339)
+		created := "2020-02-02T20:20:20Z"
 		require.Equal(t, object{
 			"links": object{"self": object{"href": s.URL + settingsAt}}, "tenantId": strings.ReplaceAll(s.id, "-", ""), "syncIdpGroups": false, "autoCreateGroups": false,
 			"systemGroups": object{everyoneID: object{"id": everyoneID, "name": "com.qlik.Everyone", "enabled": true, "createdAt": created, "lastUpdatedAt": created, "assignedRoles": list{}}},
@@ -53,6 +63,9 @@ func TestSettings(t *testing.T) {
 		}
 		s.Patch(settingsAt, list{replace("/syncIdpGroups", true)}, "Content-Type", "application/json-patch+json").Is(http.StatusNoContent)
 		require.True(t, s.settings().SyncIdpGroups)
+		everyone := s.settings().SystemGroups[everyoneID]
+		require.Equal(t, 2020, everyone.CreatedAt.Year())
+		require.WithinDuration(t, time.Now(), everyone.LastUpdatedAt, time.Hour)
 	})
 
 	t.Run("refused", func(t *testing.T) {
