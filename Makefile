@@ -22,7 +22,7 @@ help: ## Show this list
 	@echo "  BENCH=Name picks benchmarks."
 
 build: ## Build the program into bin/
-	$(GO) build -trimpath -ldflags "-X docket/cmd/server.version=$(VERSION)" -o $(BIN) ./cmd/docket
+	$(GO) build -ldflags "-X docket/cmd/server.version=$(VERSION)" -o $(BIN) ./cmd/docket
 
 run: build ## Build and serve (data in ./.docket, http://127.0.0.1:8080)
 	exec $(BIN) serve
