@@ -30,6 +30,7 @@ type listed struct {
 	exact   map[string]string // filters by the whole value alone
 	without map[string]string // operators that a text filter does not have
 	byName  string            // the order without sort_by; "name" unless given
+	ties    map[string]string // what orders equal values, unless it is the id
 	items   []object          // the whole list in that order
 }
 
@@ -91,10 +92,11 @@ func number(b bool) int {
 	return 0
 }
 
-func sorted(items []object, place string, descending bool) []object {
-	items = slices.Clone(items)
+// sorted is the whole list in another order.
+func (l listed) sorted(place string, descending bool) []object {
+	items, tie := slices.Clone(l.items), cmp.Or(l.ties[place], "id")
 	slices.SortFunc(items, func(a, b object) int {
-		c := cmp.Or(compare(value(a, place), value(b, place)), cmp.Compare(a["id"].(string), b["id"].(string)))
+		c := cmp.Or(compare(value(a, place), value(b, place)), cmp.Compare(a[tie].(string), b[tie].(string)))
 		if descending {
 			return -c
 		}
@@ -137,7 +139,7 @@ func TestLists(t *testing.T) {
 			n := len(l.items)
 			require.Greater(t, n, 10, "more than a page")
 			require.Equal(t, []int{1, n, n, 1}, []int{whole.Pagination.Page, whole.Pagination.PageSize, whole.Pagination.TotalItems, whole.Pagination.TotalPages})
-			require.Equal(t, ids(sorted(l.items, l.byName, false)), ids(l.items))
+			require.Equal(t, ids(l.sorted(l.byName, false)), ids(l.items))
 			t.Run("pages", func(t *testing.T) { l.pages(t, s.For(t)) })
 			t.Run("orders", func(t *testing.T) { l.orders(t, s.For(t)) })
 			t.Run("filters", func(t *testing.T) { l.filters(t, s.For(t)) })
@@ -169,13 +171,13 @@ func (l listed) pages(t *testing.T, s *servertest.Server) {
 func (l listed) orders(t *testing.T, s *servertest.Server) {
 	for name, place := range l.sorts {
 		for _, spelling := range []string{name, strings.ToLower(name), strings.ToUpper(name)} {
-			require.Equal(t, ids(sorted(l.items, place, false)), ids(get(t, s, with(l.path, "sort_by", spelling, "page_size", "100")).Data), spelling)
+			require.Equal(t, ids(l.sorted(place, false)), ids(get(t, s, with(l.path, "sort_by", spelling, "page_size", "100")).Data), spelling)
 		}
-		want := sorted(l.items, place, true)
+		want := l.sorted(place, true)
 		require.Equal(t, ids(want), ids(get(t, s, with(l.path, "sort_by", name, "sort_direction", "desc", "get_all", "true")).Data), name)
 		require.Equal(t, ids(want[3:6]), ids(get(t, s, with(l.path, "sort_by", name, "sort_direction", "DESC", "page_size", "3", "page", "2")).Data), name)
 	}
-	require.Equal(t, ids(sorted(l.items, l.byName, true)), ids(get(t, s, with(l.path, "sort_direction", "desc", "get_all", "true")).Data))
+	require.Equal(t, ids(l.sorted(l.byName, true)), ids(get(t, s, with(l.path, "sort_direction", "desc", "get_all", "true")).Data))
 }
 
 func (l listed) filters(t *testing.T, s *servertest.Server) {
@@ -324,8 +326,8 @@ func fill(t *testing.T, s *servertest.Server) []listed {
 		recipients = append(recipients, object{"id": u["id"], "type": "user", "sendEmail": i%2 == 0, "seeInHub": true})
 	}
 	recipients = append(recipients, object{"id": groups[0]["id"], "type": "group", "sendEmail": true, "seeInHub": false}, object{"id": groups[2]["id"], "type": "group", "sendEmail": false, "seeInHub": false})
-	create2 := s.Post("/api/v2/tasks/"+task["id"].(string)+"/recipients", recipients).Is(http.StatusCreated)
-	require.Len(t, create2.Map()["data"], len(recipients))
+	added := s.Post("/api/v2/tasks/"+task["id"].(string)+"/recipients", recipients).Is(http.StatusCreated)
+	require.Len(t, added.Map()["data"], len(recipients))
 	require.Eventually(t, func() bool { return get(t, s, "/api-keys?expired=true").Pagination.TotalItems == 2 }, 5*time.Second, 10*time.Millisecond)
 
 	name := map[string]string{"name": "name"}
@@ -346,7 +348,8 @@ func fill(t *testing.T, s *servertest.Server) []listed {
 			"TestMode": "testMode", "Scheduled": "isScheduled", "CreatedDate": "createdDate"}, texts: described, without: map[string]string{"name": "[startswith][endswith]"},
 			exact: map[string]string{"project_id": "project.id", "is_active": "isActive", "is_scheduled": "isScheduled"}},
 		{path: "/tasks/" + task["id"].(string) + "/recipients", sorts: map[string]string{"type": "type", "name": "name", "email_address": "email", "sendEmail": "sendEmail", "seeInHub": "seeInHub"},
-			texts: map[string]string{"name": "name", "email_address": "email"}, exact: map[string]string{"type": "type"}},
+			texts: map[string]string{"name": "name", "email_address": "email"}, exact: map[string]string{"type": "type"},
+			ties: map[string]string{"name": "recipientID", "email": "recipientID"}},
 		{path: "/users", sorts: map[string]string{"FullName": "fullName", "Email": "email", "UserName": "userName", "IsActive": "isActive", "Groups": "groups#", "Type": "type",
 			"CreatedDate": "createdDate", "ModifiedDate": "modifiedDate"}, texts: map[string]string{"full_name": "fullName", "email": "email"},
 			exact: map[string]string{"is_active": "isActive", "type": "type"}, byName: "fullName"},

@@ -203,7 +203,7 @@ func organizations(t *testing.T, a *api) {
 	a.missing("/organizations/" + id(made))
 
 	// A tree goes together.
-	below := a.member2(id(other)).create("/organizations", organizationBody(unique("Below")))
+	below := a.administratorOf(id(other)).create("/organizations", organizationBody(unique("Below")))
 	require.Equal(t, id(other), below["parentId"])
 	a.refused(http.StatusConflict, http.MethodDelete, "/organizations/"+id(other), nil)
 	for _, m := range a.list("/organizations/" + id(other) + "/members") {
@@ -213,8 +213,8 @@ func organizations(t *testing.T, a *api) {
 	a.missing("/organizations/" + id(below))
 }
 
-// member2 is an administrator of an organization.
-func (a *api) member2(organization string) *api {
+// administratorOf is the API for somebody who may make organizations below one.
+func (a *api) administratorOf(organization string) *api {
 	a.t.Helper()
 	m, _ := a.member(organization, object{}, "organizations.view", "organizations.create")
 	return m

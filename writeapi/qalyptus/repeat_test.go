@@ -72,6 +72,7 @@ func TestRepeatedRequests(t *testing.T) {
 // command knows, and have the same shape and say the same.
 func TestAnswersBeforeTheReadModels(t *testing.T) {
 	a := &api{servertest.Start(t, func(c *config.Config) { c.WriteWait = 0 }), t}
+	require.Eventually(t, func() bool { return a.Get("/api/v2/users/profile").Status == http.StatusOK }, waitLong, tick) // the first key is no exception
 	// shown waits until the read models show what is answered.
 	shown := func(path string, thing object) {
 		t.Helper()
