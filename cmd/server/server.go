@@ -32,6 +32,8 @@ import (
 	projectedaudit "docket/projections/audit"
 	projecteddirectory "docket/projections/directory"
 	projectedreporting "docket/projections/reporting"
+
+	"github.com/google/uuid"
 )
 
 // drain bounds how long requests under way may take after a signal to stop.
@@ -97,6 +99,13 @@ func (s *Server) open(ctx context.Context) error {
 	if s.idempotency, err = idempotency.Open(ctx, s.pools.Main, s.vault, s.log); err != nil {
 		return err
 	}
+	process, err := s.processName()
+	if err != nil {
+		return err
+	}
+	if err := s.idempotency.Resume(ctx, process); err != nil {
+		return err
+	}
 	if s.engine, err = projections.NewEngine(projections.Config{
 		Store: s.stores.log, Codec: s.codec, Pool: s.pools.Projection, Logger: s.log, Metrics: newProjectionMetrics(s.tel.Metrics),
 		Groups: Groups(), WatchOnly: !s.config.Roles.Has(config.Projections),
@@ -133,6 +142,23 @@ func (s *Server) claimFolder() error {
 	}
 	s.folder = f
 	return nil
+}
+
+// processName is a name for whichever process has the data folder, kept in it.
+func (s *Server) processName() (string, error) {
+	file := filepath.Join(s.config.DataDir, "process.id")
+	name, err := os.ReadFile(file)
+	if err == nil {
+		return string(name), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	made := uuid.NewString()
+	if err := os.WriteFile(file+".new", []byte(made), 0o600); err != nil {
+		return "", err
+	}
+	return made, os.Rename(file+".new", file)
 }
 
 func (s *Server) listen() error {

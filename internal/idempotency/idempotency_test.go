@@ -419,3 +419,47 @@ func TestRunSweepsUntilItEnds(t *testing.T) {
 	cancel()
 	<-ended
 }
+
+func TestWhatADeadProcessLeftIsTakenOverByItsSuccessor(t *testing.T) {
+	y := newToy(t)
+	require.NoError(t, y.store.Resume(t.Context(), "folder 1"))
+	n := name{"someone", "route", "key"}
+	first, err := y.store.reserve(t.Context(), n, []byte("asked"))
+	require.NoError(t, err)
+	require.Equal(t, run, first.state)
+
+	other := &Store{pool: y.pool, sealer: y.store.sealer, logger: y.store.logger, lease: lease}
+	require.NoError(t, other.Resume(t.Context(), "folder 2"))
+	found, err := other.reserve(t.Context(), n, []byte("asked"))
+	require.NoError(t, err)
+	require.Equal(t, busy, found.state, "runs of other processes go on")
+
+	require.NoError(t, y.store.Resume(t.Context(), "folder 1"))
+	found, err = y.store.reserve(t.Context(), n, []byte("asked"))
+	require.NoError(t, err)
+	require.Equal(t, run, found.state)
+	require.True(t, found.retry)
+	require.Equal(t, first.id, found.id)
+}
+
+func TestWhatCouldNotBeSettledIsReleasedLater(t *testing.T) {
+	y := newToy(t)
+	n := name{"someone", "route", "key"}
+	first, err := y.store.reserve(t.Context(), n, []byte("asked"))
+	require.NoError(t, err)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	y.store.releaseLater(n, first.holder)
+	y.store.releaseUnsettled(ended) // as when the database is away
+	require.Len(t, y.store.unsettled, 1)
+	found, err := y.store.reserve(t.Context(), n, []byte("asked"))
+	require.NoError(t, err)
+	require.Equal(t, busy, found.state)
+
+	y.store.releaseUnsettled(t.Context())
+	require.Empty(t, y.store.unsettled)
+	found, err = y.store.reserve(t.Context(), n, []byte("asked"))
+	require.NoError(t, err)
+	require.True(t, found.retry)
+	require.Equal(t, first.id, found.id)
+}

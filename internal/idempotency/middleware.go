@@ -140,7 +140,11 @@ func (s *Store) run(w http.ResponseWriter, r *http.Request, n name, found reserv
 		// Not the request's context: the client may be gone, the row is not.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), afterwards)
 		defer cancel()
-		return f(ctx)
+		err := f(ctx)
+		if err != nil {
+			s.releaseLater(n, found.holder)
+		}
+		return err
 	}
 	defer func() {
 		if !settled {

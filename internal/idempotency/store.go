@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"docket/internal/postgres"
@@ -31,6 +32,8 @@ const (
 	// lease is how long a running request may be silent before it counts as dead;
 	// it is renewed every third of it, by the database's clock.
 	lease = 30 * time.Second
+	// releaseRetry is how often a release that failed is tried again.
+	releaseRetry = 100 * time.Millisecond
 )
 
 // Sealer protects stored answers, which may hold anything that the client may
@@ -46,6 +49,19 @@ type Store struct {
 	sealer Sealer
 	logger *slog.Logger
 	lease  time.Duration
+
+	process *string // see Resume
+
+	mu        sync.Mutex
+	unsettled []unsettled
+}
+
+// unsettled is a run that has ended but whose row still says that it runs, since
+// the database did not answer.
+type unsettled struct {
+	n      name
+	holder uuid.UUID
+	until  time.Time // when the lease has run out in any case
 }
 
 // migrations are append-only; see postgres.Migrate.
@@ -64,6 +80,8 @@ create table request (
 	primary key (principal, route, key)
 );
 create index request_expires on request (expires_at);
+`, `
+alter table request add column process text; -- whose run it is
 `}
 
 const schema = "idempotency"
@@ -75,6 +93,16 @@ func Open(ctx context.Context, pool *pgxpool.Pool, sealer Sealer, logger *slog.L
 		return nil, err
 	}
 	return &Store{pool: pool, sealer: sealer, logger: logger, lease: lease}, nil
+}
+
+// Resume names the process that runs requests from now on, and gives up what an
+// earlier process of the same name left running when it died, so that a client
+// need not wait for the lease. The name must be held by one process at a time,
+// as a locked folder is. Without a name leases alone tell the dead.
+func (s *Store) Resume(ctx context.Context, process string) error {
+	s.process = &process
+	_, err := s.pool.Exec(ctx, `update idempotency.request set lease_until = '-infinity' where process = $1 and answer is null`, process)
+	return err
 }
 
 // name identifies a request: whose, for what, and the client's key.
@@ -125,17 +153,17 @@ func (s *Store) synchronous(ctx context.Context, f func(pgx.Tx) error) error {
 // reserve claims the request or tells who has it.
 func (s *Store) reserve(ctx context.Context, n name, asked []byte) (reservation, error) {
 	var out reservation
+	fresh := reservation{id: uuid.New(), holder: uuid.New()}
 	err := s.synchronous(ctx, func(tx pgx.Tx) error {
-		fresh := reservation{id: uuid.New(), holder: uuid.New()}
 		err := tx.QueryRow(ctx, `
-			insert into idempotency.request as r (principal, route, key, asked, request_id, decided_at, holder, lease_until, expires_at)
-			values ($1, $2, $3, $4, $5, clock_timestamp(), $6, clock_timestamp() + $7, clock_timestamp() + $8)
+			insert into idempotency.request as r (principal, route, key, asked, request_id, decided_at, holder, lease_until, expires_at, process)
+			values ($1, $2, $3, $4, $5, clock_timestamp(), $6, clock_timestamp() + $7, clock_timestamp() + $8, $9)
 			on conflict (principal, route, key) do update
 			set asked = excluded.asked, request_id = excluded.request_id, decided_at = excluded.decided_at,
-			    holder = excluded.holder, lease_until = excluded.lease_until, expires_at = excluded.expires_at, answer = null
+			    holder = excluded.holder, lease_until = excluded.lease_until, expires_at = excluded.expires_at, process = excluded.process, answer = null
 			where r.expires_at < clock_timestamp() and (r.answer is not null or r.lease_until < clock_timestamp())
 			returning request_id, decided_at`,
-			n.principal, n.route, n.key, asked, fresh.id, fresh.holder, s.lease, Kept).Scan(&fresh.id, &fresh.now)
+			n.principal, n.route, n.key, asked, fresh.id, fresh.holder, s.lease, Kept, s.process).Scan(&fresh.id, &fresh.now)
 		if err == nil {
 			out = fresh
 			return nil
@@ -146,6 +174,11 @@ func (s *Store) reserve(ctx context.Context, n name, asked []byte) (reservation,
 		// The insert has locked the row that stands in its way.
 		return s.found(ctx, tx, n, asked, &out)
 	})
+	if err != nil { // the commit may have come through all the same
+		for _, holder := range []uuid.UUID{fresh.holder, out.holder} {
+			s.releaseLater(n, holder)
+		}
+	}
 	return out, err
 }
 
@@ -172,8 +205,8 @@ func (s *Store) found(ctx context.Context, tx pgx.Tx, n name, asked []byte, out 
 	}
 	out.retry, out.holder = true, uuid.New()
 	_, err = tx.Exec(ctx, `
-		update idempotency.request set holder = $4, lease_until = clock_timestamp() + $5
-		where (principal, route, key) = ($1, $2, $3)`, n.principal, n.route, n.key, out.holder, s.lease)
+		update idempotency.request set holder = $4, lease_until = clock_timestamp() + $5, process = $6
+		where (principal, route, key) = ($1, $2, $3)`, n.principal, n.route, n.key, out.holder, s.lease, s.process)
 	return err
 }
 
@@ -219,6 +252,33 @@ func (s *Store) release(ctx context.Context, n name, holder uuid.UUID) error {
 	return err
 }
 
+// releaseLater has Run release a request that could not be settled.
+func (s *Store) releaseLater(n name, holder uuid.UUID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsettled = append(s.unsettled, unsettled{n, holder, time.Now().Add(s.lease)})
+}
+
+// releaseUnsettled tries again to release what could not be settled, and keeps
+// what still cannot.
+func (s *Store) releaseUnsettled(ctx context.Context) {
+	s.mu.Lock()
+	todo := s.unsettled
+	s.unsettled = nil
+	s.mu.Unlock()
+	for i, u := range todo {
+		if time.Now().After(u.until) {
+			continue
+		}
+		if err := s.release(ctx, u.n, u.holder); err != nil {
+			s.mu.Lock()
+			s.unsettled = append(s.unsettled, todo[i:]...)
+			s.mu.Unlock()
+			return
+		}
+	}
+}
+
 // forget removes a request that was refused before it had any effect, so that
 // the client may correct it under the same key.
 func (s *Store) forget(ctx context.Context, n name, holder uuid.UUID) error {
@@ -237,14 +297,18 @@ func (s *Store) Sweep(ctx context.Context) (int64, error) {
 	return tag.RowsAffected(), err
 }
 
-// Run sweeps every so often until ctx ends.
+// Run sweeps every so often until ctx ends, and settles what an outage of the
+// database left unsettled.
 func (s *Store) Run(ctx context.Context, every time.Duration) {
-	tick := time.NewTicker(every)
+	tick, retry := time.NewTicker(every), time.NewTicker(releaseRetry)
 	defer tick.Stop()
+	defer retry.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-retry.C:
+			s.releaseUnsettled(ctx)
 		case <-tick.C:
 			if _, err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
 				s.logger.Warn("expired idempotency keys were not removed", "cause", err)
