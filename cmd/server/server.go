@@ -130,7 +130,13 @@ var Groups = sync.OnceValue(func() []*projections.Group {
 
 // claimFolder makes sure that no other process uses the data folder.
 func (s *Server) claimFolder() error {
-	if err := os.MkdirAll(s.config.DataDir, 0o700); err != nil {
+	mode := os.FileMode(0o700)
+	if os.Geteuid() == 0 {
+		// Run by root, the private Postgres is another user, who must pass through
+		// to its own folder. All others inside are closed by themselves.
+		mode = 0o711
+	}
+	if err := os.MkdirAll(s.config.DataDir, mode); err != nil {
 		return fmt.Errorf("data folder: %w", err)
 	}
 	f, err := os.OpenFile(filepath.Join(s.config.DataDir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
