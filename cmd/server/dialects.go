@@ -136,16 +136,17 @@ func (s *Server) checks() []httpx.Check {
 	}
 }
 
-// projectionsReady names what stands in the way: a group that stopped, or tables
+// projectionsReady names what stands in the way: groups that stopped, or tables
 // that are still being built.
 func (s *Server) projectionsReady(ctx context.Context) (string, error) {
 	var states []string
+	var problems []error
 	for _, st := range s.engine.Status(ctx) {
 		states = append(states, fmt.Sprintf("%s %s", st.Group, st.State))
 		switch st.State {
 		case projections.Starting, projections.Rebuilding, projections.Stopped, projections.Retrying:
-			return strings.Join(states, ", "), fmt.Errorf("read models of %s are %s", st.Group, st.State)
+			problems = append(problems, fmt.Errorf("read models of %s are %s", st.Group, st.State))
 		}
 	}
-	return strings.Join(states, ", "), nil
+	return strings.Join(states, ", "), errors.Join(problems...)
 }
