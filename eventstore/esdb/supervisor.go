@@ -17,8 +17,9 @@ const (
 	retireGrace = 15 * time.Second
 	// closeGrace is the same when the store is closed: all calls were cancelled.
 	closeGrace = time.Second
-	// longestPause between two attempts to reach the server.
-	longestPause = 2 * time.Second
+	// longestPause between two attempts to reach the server, before jitter of half
+	// of it. It bounds how late the server's return is noticed.
+	longestPause = 500 * time.Millisecond
 )
 
 // supervisor owns the client. It hands out a connection only after the server
