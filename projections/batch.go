@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"docket/domain"
 	"docket/eventstore"
@@ -25,14 +26,18 @@ type item struct {
 
 func (it *item) handled() bool { return it.handlers != nil }
 
-// newItem decodes an event if the group handles it.
+// newItem decodes an event if the group handles it, as far as it is looked at.
 func newItem(g *Group, codec *eventstore.Codec, r *eventstore.Recorded) item {
 	it := item{position: r.Position, last: true, handlers: g.handlers[r.Type]}
 	if !it.handled() {
 		return it
 	}
 	it.rec.Recorded = *r
-	it.event, it.rec.Meta, it.err = codec.DecodeRecorded(*r)
+	if slices.ContainsFunc(it.handlers, func(h *handler) bool { return !h.undecoded }) {
+		it.event, it.rec.Meta, it.err = codec.DecodeRecorded(*r)
+	} else {
+		it.rec.Meta, it.err = eventstore.DecodeMetadata(r.Meta)
+	}
 	it.last = it.rec.Meta.Index+1 >= it.rec.Meta.Count
 	it.rec.Created = storableTime(r.Created)
 	return it

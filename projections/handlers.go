@@ -68,6 +68,7 @@ type handler struct {
 	table     *core
 	kind      string
 	eventType string
+	undecoded bool // the handler looks at the record only
 	// plan announces the rows the handler will need, where it can tell from the
 	// event alone. It runs before the fold and may panic.
 	plan func(w *wants, e domain.Event, rec Rec) any

@@ -42,7 +42,7 @@ func Group(events []domain.Event) *projections.Group {
 	return projections.NewGroup("audit", eventstore.Filter{}, projections.Revision(revision), projections.Background, Entries, projections.PutAny(Entries, events, entry))
 }
 
-func entry(_ domain.Event, rec projections.Rec) EntryRow {
+func entry(rec projections.Rec) EntryRow {
 	m := rec.Meta
 	return EntryRow{Position: int64(rec.Position), EventID: rec.ID, Type: rec.Type, Stream: rec.Stream, Revision: int64(rec.Revision), RecordedAt: rec.Created,
 		Organization: m.Tenant, Actor: m.Actor, APIKey: m.APIKey, Command: m.Command, CommandID: m.CommandID,
