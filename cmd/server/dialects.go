@@ -125,6 +125,7 @@ func (s *Server) checks() []httpx.Check {
 			return kind, s.pools.Main.Ping(ctx)
 		}},
 		{Name: "projections", Run: s.projectionsReady},
+		s.reactorsCheck(),
 		{Name: "bootstrap", Run: func(context.Context) (string, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()

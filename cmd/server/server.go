@@ -16,6 +16,7 @@ import (
 
 	"docket/commands"
 	commandeddirectory "docket/commands/directory"
+	"docket/commands/reactors"
 	commandedreporting "docket/commands/reporting"
 	"docket/domain"
 	"docket/domain/directory"
@@ -50,6 +51,7 @@ type Server struct {
 	codec       *eventstore.Codec
 	engine      *projections.Engine
 	bus         *commands.Bus
+	reactors    *reactors.Engine // nil without the role
 	idempotency *idempotency.Store
 	blobs       *blob.Folder
 	operations  *operations
@@ -116,6 +118,9 @@ func (s *Server) open(ctx context.Context) error {
 	commandeddirectory.Register(s.bus)
 	commandedreporting.Register(s.bus)
 	if s.blobs, err = blob.OpenFolder(filepath.Join(s.config.DataDir, "blobs")); err != nil {
+		return err
+	}
+	if err = s.openReactors(); err != nil {
 		return err
 	}
 	s.operations = newOperations(s.engine, s.log)
@@ -200,6 +205,7 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	running.Go(func() { s.idempotency.Run(background, time.Hour) })
 	running.Go(func() { s.bootstrap(background) })
+	running.Go(func() { s.runReactors(background) })
 	defer running.Wait()
 	defer stop()
 

@@ -33,7 +33,7 @@ func Permissions() map[string]string {
 		CreateUser{}, CreateRecipient{}, UpdateUser{}, UpdateRecipient{}, ConvertRecipient{}, DeleteUser{}, JoinGroup{}, LeaveGroup{},
 		CreateGroup{}, UpdateGroup{}, SetGroupRoles{}, DeleteGroup{}, ChangeGroupSettings{},
 		CreateRole{}, UpdateRole{}, DeleteRole{},
-		CreateAPIKey{}, IssueAPIKey{}, UpdateAPIKey{}, RevokeAPIKey{}, RevokeAPIKeyAdmin{},
+		CreateAPIKey{}, IssueAPIKey{}, UpdateAPIKey{}, RevokeAPIKey{}, RevokeAPIKeyAdmin{}, RevokeOrphanedKey{},
 		createRoot{}, createSystemRole{}, refreshSystemRole{}, createAdministrator{}, setBootstrapKey{},
 	} {
 		all[c.Name()] = c.Permission()

@@ -29,6 +29,7 @@ func Permissions() map[string]string {
 		PublishProject{}, DeleteProject{},
 		CreateTask{}, UpdateTask{}, ActivateTask{}, DuplicateTask{}, DeleteTask{},
 		AddRecipients{}, UpdateRecipient{}, RemoveRecipients{},
+		EndOrphanedTask{}, RemoveGoneRecipient{},
 	} {
 		all[c.Name()] = c.Permission()
 	}

@@ -86,3 +86,43 @@ func (c *Contents) Members(ctx context.Context, group domain.ID) ([]domain.ID, e
 	}
 	return pgx.CollectRows(rows, pgx.RowTo[domain.ID])
 }
+
+// OrphanedTasks are tasks of a deleted project that no event has ended, in the
+// order of their ids, after an id.
+func (c *Contents) OrphanedTasks(ctx context.Context, project, after domain.ID, limit int) ([]domain.ID, error) {
+	return c.ids(ctx, `select task_id from rm_reporting.orphaned_tasks where project_id = $1 and task_id > $2 order by task_id limit $3`, project, after, limit)
+}
+
+// OrphanedKeys are API keys of a deleted user or organization that no event has
+// ended, in the order of their ids, after an id.
+func (c *Contents) OrphanedKeys(ctx context.Context, owner, after domain.ID, limit int) ([]domain.ID, error) {
+	return c.ids(ctx, `select key_id from rm_directory.orphaned_keys where (user_id = $1 or organization_id = $1) and key_id > $2 order by key_id limit $3`, owner, after, limit)
+}
+
+// TasksWithRecipient are tasks that still have a deleted user or group as a
+// recipient by the log, in the order of their ids, after an id.
+func (c *Contents) TasksWithRecipient(ctx context.Context, recipient, after domain.ID, limit int) ([]domain.ID, error) {
+	return c.ids(ctx, `select task_id from rm_reporting.orphaned_recipients where recipient_id = $1 and task_id > $2 order by task_id limit $3`, recipient, after, limit)
+}
+
+func (c *Contents) ids(ctx context.Context, sql string, args ...any) ([]domain.ID, error) {
+	rows, err := c.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[domain.ID])
+}
+
+// LateTask tells whether a task was created after its project was deleted and
+// has not been ended, and whether there is any such task.
+func (c *Contents) LateTask(ctx context.Context, task domain.ID) (late, any bool, err error) {
+	err = c.pool.QueryRow(ctx, `select coalesce(bool_or(task_id = $1), false), count(*) > 0 from rm_reporting.orphaned_tasks where late`, task).Scan(&late, &any)
+	return late, any, err
+}
+
+// LateKey tells whether an API key was created after its user or organization
+// was deleted and has not been revoked, and whether there is any such key.
+func (c *Contents) LateKey(ctx context.Context, key domain.ID) (late, any bool, err error) {
+	err = c.pool.QueryRow(ctx, `select coalesce(bool_or(key_id = $1), false), count(*) > 0 from rm_directory.orphaned_keys where late`, key).Scan(&late, &any)
+	return late, any, err
+}
