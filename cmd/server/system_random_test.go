@@ -1,0 +1,584 @@
+package server_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"docket/cmd/server/servertest"
+	"docket/domain"
+	"docket/eventstore"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+)
+
+// Random requests of several clients at once, through all APIs. Whatever they
+// did, read models, streams, unique keys and the audit trail must agree in the
+// end, and every write that was acknowledged must have left its events.
+func TestRandomRequests(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv("DOCKET_TEST_SEED"); text != "" {
+		var err error
+		seed, err = strconv.ParseUint(text, 10, 64)
+		require.NoError(t, err)
+	}
+	t.Logf("DOCKET_TEST_SEED=%d", seed)
+	during := 10 * time.Second
+	if long(t) {
+		during = 3 * time.Minute
+	}
+
+	s := servertest.Start(t)
+	w := &world{ids: map[string][]string{}}
+	below := s.Organization("Below " + uuid.NewString())
+	all := []string{}
+	for _, area := range []string{"users", "groups", "roles", "projects", "tasks", "organizations"} {
+		all = append(all, area+".view", area+".create", area+".edit", area+".delete")
+	}
+	member := s.Member(below, all...)
+	// Two administrators, two who see one organization only.
+	keys := []string{s.Key, s.Key, member.Key, member.Key}
+
+	// First each operation until it has succeeded once, then whatever comes.
+	first := newSender(t, s, w, s.Key, rand.New(rand.NewPCG(seed, 0)))
+	for _, a := range actions() {
+		todo := 1
+		if a.idle {
+			todo = 5 // one of them will change something
+		}
+		for try := 0; try < 60 && todo > 0; try++ {
+			if first.send(a, false) {
+				todo--
+			}
+		}
+		require.Zero(t, todo, "%s does not succeed; last: %s", a.op, first.last)
+	}
+	senders := []*sender{first}
+	deadline, cancel := context.WithTimeout(t.Context(), during)
+	defer cancel()
+	var running sync.WaitGroup
+	for i, key := range keys {
+		one := newSender(t, s, w, key, rand.New(rand.NewPCG(seed, uint64(i+1))))
+		senders = append(senders, one)
+		running.Go(func() {
+			for deadline.Err() == nil {
+				one.any()
+			}
+		})
+	}
+	running.Wait()
+
+	var sent []sentRequest
+	for _, one := range senders {
+		require.Empty(t, one.problems)
+		sent = append(sent, one.sent...)
+	}
+	counts := map[int]int{}
+	for _, r := range sent {
+		counts[r.status]++
+	}
+	t.Logf("%d writes, by status %v", len(sent), counts)
+
+	caughtUp(t, s)
+	log := readLog(t, s)
+	t.Run("every write left its events", func(t *testing.T) { checkEvents(t, s, log, sent) })
+	t.Run("audit", func(t *testing.T) { checkAudit(t, s, log) })
+	t.Run("unique keys", func(t *testing.T) { checkKeys(t, log) })
+	t.Run("counters", func(t *testing.T) { checkCounters(t, s) })
+	t.Run("rows are what streams fold to", func(t *testing.T) { checkRows(t, s, log) })
+	t.Run("rows are what a rebuild gives", func(t *testing.T) { verifyAll(t, s) })
+}
+
+// world is what the clients know to be there.
+type world struct {
+	mu  sync.Mutex
+	ids map[string][]string // by kind
+}
+
+func (w *world) add(kind, id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ids[kind] = append(w.ids[kind], id)
+}
+
+func (w *world) drop(kind string, gone []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ids[kind] = slices.DeleteFunc(w.ids[kind], func(id string) bool { return slices.Contains(gone, id) })
+}
+
+// gen makes requests up.
+type gen struct {
+	*rand.Rand
+	w *world
+}
+
+func (g gen) one(kind string) string {
+	g.w.mu.Lock()
+	defer g.w.mu.Unlock()
+	if ids := g.w.ids[kind]; len(ids) > 0 && g.IntN(50) > 0 {
+		return ids[g.IntN(len(ids))]
+	}
+	return uuid.NewString() // nobody's
+}
+
+func (g gen) some(kind string, most int) []string {
+	list := []string{}
+	for range g.IntN(most + 1) {
+		if id := g.one(kind); !slices.Contains(list, id) {
+			list = append(list, id)
+		}
+	}
+	return list
+}
+
+func entities(ids []string) []any {
+	list := make([]any, len(ids))
+	for i, id := range ids {
+		list[i] = map[string]any{"id": id}
+	}
+	return list
+}
+
+func (g gen) entities(kind string, most int) []any { return entities(g.some(kind, most)) }
+
+// name is often one that others want too.
+func (g gen) name() string {
+	if g.IntN(3) == 0 {
+		return fmt.Sprintf("Ünïque %d", g.IntN(30))
+	}
+	return "Name " + strconv.FormatUint(g.Uint64(), 36)
+}
+
+func (g gen) text() string { return strconv.FormatUint(g.Uint64(), 36) }
+func (g gen) yes() bool    { return g.IntN(2) == 0 }
+
+type object = map[string]any
+
+// request is one to be sent. Its id in the answer is added to made, gone are
+// dropped from kind when it succeeds.
+type request struct {
+	path string
+	body any
+	made string
+	kind string
+	gone []string
+	// also are added to kind "addressed" when it succeeds: "task/type/recipient".
+	also []string
+}
+
+// action is a way to use an operation.
+type action struct {
+	op     string // "qalyptus.171"
+	method string
+	weight int
+	// idle operations may succeed without an event: the documents let them repeat
+	// what is so already.
+	idle bool
+	// many commands make up the operation; they are not atomic, so that one that
+	// others overtake may be refused after some took effect.
+	many bool
+	make func(g gen) request
+}
+
+func person(g gen) object {
+	return object{"firstName": "F" + g.text(), "lastName": g.name(), "isActive": g.yes(), "email": strings.ReplaceAll(g.name(), " ", ".") + "@example.com",
+		"organizations": append([]any{object{"id": servertest.GlobalID}}, g.entities("organization", 1)...), "groups": []any{}}
+}
+
+func with(o object, more ...any) object {
+	for i := 0; i+1 < len(more); i += 2 {
+		o[more[i].(string)] = more[i+1]
+	}
+	return o
+}
+
+func actions() []action {
+	short := func(id string) string { return domain.ShortID(uuid.MustParse(id)) }
+	organization := func(g gen) object {
+		return object{"name": g.name(), "displayName": g.name(), "description": g.text(), "themeId": uuid.NewString()}
+	}
+	role := func(g gen) object {
+		return object{"name": g.name(), "description": g.text(), "isActive": g.yes(), "allProjects": true,
+			"permissions": object{"tasks": object{"view": true, "edit": g.yes()}, "users": object{"edit": g.yes()}}}
+	}
+	project := func(g gen) object {
+		return object{"name": g.name(), "description": g.text(), "reports": []any{object{"name": "One", "type": "Excel"}, object{"name": "Two", "type": "Html", "outputFormats": []string{"Pdf"}}}}
+	}
+	recipient := func(g gen) object {
+		kind := []string{"user", "group"}[g.IntN(2)]
+		return object{"id": g.one(kind), "type": kind, "sendEmail": g.yes(), "seeInHub": g.yes()}
+	}
+	addressed := func(g gen) (task string, one object) {
+		parts := strings.Split(g.one("addressed"), "/")
+		if len(parts) < 3 {
+			return g.one("task"), recipient(g)
+		}
+		return parts[0], object{"id": parts[2], "type": parts[1], "sendEmail": g.yes(), "seeInHub": g.yes()}
+	}
+	remove := func(op, path, kind string) action {
+		return action{op: op, method: http.MethodDelete, weight: 1, make: func(g gen) request {
+			id := g.one(kind)
+			return request{path: path + id, kind: kind, gone: []string{id}}
+		}}
+	}
+	removeMany := func(op, path, kind string) action {
+		return action{op: op, method: http.MethodDelete, weight: 1, many: true, make: func(g gen) request {
+			ids := append(g.some(kind, 1), g.one(kind))
+			return request{path: path, body: slices.Compact(ids), kind: kind, gone: ids}
+		}}
+	}
+	post, put, patch := http.MethodPost, http.MethodPut, http.MethodPatch
+	q := "/api/v2"
+	expiry := func() string { return time.Now().Add(time.Hour).UTC().Format(time.RFC3339) }
+	list := []action{
+		{op: "qalyptus.55", method: post, weight: 4, make: func(g gen) request {
+			return request{path: q + "/organizations", body: organization(g), made: "organization"}
+		}},
+		{op: "qalyptus.57", method: put, weight: 3, make: func(g gen) request {
+			return request{path: q + "/organizations/" + g.one("organization"), body: organization(g)}
+		}},
+		{op: "qalyptus.99", method: post, weight: 4, make: func(g gen) request { return request{path: q + "/security/roles", body: role(g), made: "role"} }},
+		{op: "qalyptus.103", method: put, weight: 4, make: func(g gen) request { return request{path: q + "/security/roles/" + g.one("role"), body: role(g)} }},
+		{op: "qalyptus.22", method: post, weight: 6, make: func(g gen) request {
+			return request{path: q + "/groups", body: object{"name": g.name(), "description": g.text(), "isActive": g.yes()}, made: "group"}
+		}},
+		{op: "qalyptus.25", method: put, weight: 5, make: func(g gen) request {
+			return request{path: q + "/groups/" + g.one("group"), body: object{"name": g.name(), "description": g.text(), "isActive": g.yes()}}
+		}},
+		{op: "qlik.2", method: post, weight: 6, make: func(g gen) request {
+			roles := []any{}
+			for _, id := range g.some("role", 2) {
+				roles = append(roles, object{"id": short(id)})
+			}
+			return request{path: "/api/v1/groups", body: object{"name": g.name(), "status": "active", "assignedRoles": roles}, made: "group"}
+		}},
+		{op: "qlik.4", method: patch, weight: 6, idle: true, make: func(g gen) request {
+			roles := []any{}
+			for _, id := range g.some("role", 3) {
+				roles = append(roles, object{"id": short(id)})
+			}
+			return request{path: "/api/v1/groups/" + short(g.one("group")), body: []any{object{"op": "replace", "path": "/assignedRoles", "value": roles}}}
+		}},
+		{op: "qlik.8", method: patch, weight: 2, idle: true, make: func(g gen) request {
+			return request{path: "/api/v1/groups/settings", body: []any{object{"op": "replace", "path": "/autoCreateGroups", "value": g.yes()},
+				object{"op": "replace", "path": "/syncIdpGroups", "value": g.yes()}}}
+		}},
+		{op: "qalyptus.171", method: post, weight: 6, make: func(g gen) request {
+			body := with(person(g), "roles", append([]any{object{"id": g.one("role")}}, g.entities("role", 1)...), "groups", g.entities("group", 2))
+			return request{path: q + "/users", body: body, made: "user"}
+		}},
+		{op: "qalyptus.174", method: put, weight: 6, make: func(g gen) request {
+			body := with(person(g), "groups", g.entities("group", 2))
+			if g.yes() {
+				body["roles"] = append([]any{object{"id": g.one("role")}}, g.entities("role", 1)...)
+			}
+			return request{path: q + "/users/" + g.one("user"), body: body}
+		}},
+		{op: "qalyptus.173", method: post, weight: 5, make: func(g gen) request { return request{path: q + "/users/recipients", body: person(g), made: "recipient"} }},
+		{op: "qalyptus.181", method: put, weight: 4, make: func(g gen) request {
+			return request{path: q + "/users/recipients/" + g.one("recipient"), body: with(person(g), "groups", g.entities("group", 2))}
+		}},
+		{op: "qalyptus.183", method: post, weight: 3, make: func(g gen) request {
+			id := g.one("recipient")
+			return request{path: q + "/users/recipients/" + id + "/convert", body: object{"roles": []any{object{"id": g.one("role")}}, "isActive": true, "language": "en"},
+				made: "user", kind: "recipient", gone: []string{id}}
+		}},
+		{op: "qalyptus.29", method: put, weight: 5, idle: true, many: true, make: func(g gen) request {
+			return request{path: q + "/groups/members", body: object{"groupId": g.one("group"), "name": g.name(), "description": g.text(),
+				"userIds": append(g.some("recipient", 1), g.some("user", 3)...)}}
+		}},
+		{op: "admin.publish-project", method: post, weight: 3, make: func(g gen) request { return request{path: "/admin/v1/projects", body: project(g), made: "project"} }},
+		{op: "admin.import-project", method: post, weight: 2, make: func(g gen) request {
+			return request{path: "/admin/v1/projects/import", body: project(g), made: "project"}
+		}},
+		{op: "qalyptus.136", method: post, weight: 10, make: func(g gen) request {
+			return request{path: q + "/tasks", body: object{"name": g.name(), "projectId": g.one("project"), "description": g.text()}, made: "task"}
+		}},
+		{op: "qalyptus.139", method: put, weight: 8, make: func(g gen) request {
+			return request{path: q + "/tasks/" + g.one("task"), body: object{"name": g.name(), "description": g.text(), "isActive": g.yes(), "sendNotifications": g.yes(),
+				"notifyIfError": g.yes(), "notificationRecipients": "a@example.com", "testMode": g.yes(), "testModeRecipients": "b@example.com"}}
+		}},
+		{op: "qalyptus.143", method: put, weight: 4, idle: true, many: true, make: func(g gen) request {
+			list := []any{}
+			for _, id := range append(g.some("task", 2), g.one("task")) {
+				list = append(list, object{"id": id, "isActive": g.yes()})
+			}
+			return request{path: q + "/tasks/activation", body: list}
+		}},
+		{op: "qalyptus.151", method: post, weight: 10, make: func(g gen) request {
+			r := request{}
+			task, list := g.one("task"), []any{}
+			for range 1 + g.IntN(3) {
+				one := recipient(g)
+				list = append(list, one)
+				r.also = append(r.also, fmt.Sprintf("%s/%s/%s", task, one["type"], one["id"]))
+			}
+			r.path, r.body = q+"/tasks/"+task+"/recipients", list
+			return r
+		}},
+		{op: "qalyptus.153", method: put, weight: 6, idle: true, make: func(g gen) request {
+			task, one := addressed(g)
+			return request{path: q + "/tasks/" + task + "/recipients", body: one}
+		}},
+		{op: "qalyptus.152", method: http.MethodDelete, weight: 3, make: func(g gen) request {
+			task, one := addressed(g)
+			return request{path: q + "/tasks/" + task + "/recipients", body: []any{one}}
+		}},
+		{op: "qalyptus.141", method: post, weight: 4, make: func(g gen) request {
+			return request{path: q + "/tasks/" + g.one("task") + "/duplicate", body: object{"newName": g.name()}, made: "task"}
+		}},
+		{op: "qalyptus.1", method: post, weight: 3, make: func(g gen) request {
+			return request{path: q + "/api-keys", body: object{"name": g.name(), "description": g.text(), "expiryDate": expiry()}, made: "key"}
+		}},
+		{op: "admin.issue-api-key", method: post, weight: 4, make: func(g gen) request {
+			return request{path: "/admin/v1/api-keys", body: object{"userId": g.one("user"), "name": g.name(), "expiryDate": expiry()}, made: "otherkey"}
+		}},
+		{op: "qalyptus.3", method: put, weight: 2, make: func(g gen) request {
+			return request{path: q + "/api-keys/" + g.one("key"), body: object{"name": g.name(), "description": g.text()}}
+		}},
+		remove("qalyptus.5", q+"/api-keys/", "key"), removeMany("qalyptus.6", q+"/api-keys", "key"),
+		remove("qalyptus.7", q+"/api-keys/admin/", "otherkey"), removeMany("qalyptus.8", q+"/api-keys/admin", "otherkey"),
+		remove("qalyptus.142", q+"/tasks/", "task"), removeMany("qalyptus.138", q+"/tasks", "task"),
+		remove("qalyptus.73", q+"/projects/", "project"),
+		{op: "qalyptus.72", method: http.MethodDelete, weight: 1, many: true, make: func(g gen) request {
+			id := g.one("project")
+			return request{path: q + "/projects", body: entities([]string{id}), kind: "project", gone: []string{id}}
+		}},
+		remove("qalyptus.176", q+"/users/", "user"), removeMany("qalyptus.179", q+"/users", "recipient"),
+		remove("qalyptus.27", q+"/groups/", "group"), removeMany("qalyptus.24", q+"/groups", "group"),
+		{op: "qlik.5", method: http.MethodDelete, weight: 1, make: func(g gen) request {
+			id := g.one("group")
+			return request{path: "/api/v1/groups/" + short(id), kind: "group", gone: []string{id}}
+		}},
+		remove("qalyptus.102", q+"/security/roles/", "role"), removeMany("qalyptus.104", q+"/security/roles", "role"),
+		remove("qalyptus.59", q+"/organizations/", "organization"), removeMany("qalyptus.69", q+"/organizations", "organization"),
+	}
+	// What deletes comes after what makes, and what it deletes is made anew.
+	ordered := []action{}
+	for i, a := range list {
+		if a.method == http.MethodDelete {
+			r := a.make(gen{rand.New(rand.NewPCG(1, 1)), &world{ids: map[string][]string{}}})
+			for _, b := range list[:i] {
+				if r.kind != "" && b.make(gen{rand.New(rand.NewPCG(1, 1)), &world{ids: map[string][]string{}}}).made == r.kind && b.op != "qalyptus.183" {
+					b.weight = 0
+					ordered = append(ordered, b)
+				}
+			}
+		}
+		ordered = append(ordered, a)
+	}
+	return ordered
+}
+
+// sentRequest is a write that was answered.
+type sentRequest struct {
+	action
+	key    string // Idempotency-Key
+	actor  string
+	status int
+}
+
+// sender is one client.
+type sender struct {
+	gen
+	client   *client
+	actor    string
+	weighted []action
+	sent     []sentRequest
+	last     string
+	problems []string
+}
+
+func newSender(t *testing.T, s *servertest.Server, w *world, key string, r *rand.Rand) *sender {
+	one := &sender{gen: gen{r, w}, client: newClient(t, s.URL, key), actor: s.As(key).Get("/api/v2/users/profile").Is(http.StatusOK).ID()}
+	for _, a := range actions() {
+		for range a.weight {
+			one.weighted = append(one.weighted, a)
+		}
+	}
+	return one
+}
+
+func (s *sender) any() { s.send(s.weighted[s.IntN(len(s.weighted))], s.IntN(12) == 0) }
+
+// send uses an operation, or misuses it, and tells whether it succeeded.
+func (s *sender) send(a action, bad bool) bool {
+	r := a.make(s.gen)
+	if bad = bad && r.body != nil; bad {
+		r.body = []any{`{"name":`, `"text"`, "\xff"}[s.IntN(3)]
+	}
+	key := uuid.NewString()
+	answer, err := s.client.do(context.Background(), a.method, r.path, r.body, "Idempotency-Key", key)
+	if err != nil {
+		s.problem("%s: %v", a.op, err)
+		return false
+	}
+	dialect, _, _ := strings.Cut(a.op, ".")
+	s.last = fmt.Sprintf("%s %s %v: %d %s", a.method, r.path, r.body, answer.status, answer.body)
+	s.sent = append(s.sent, sentRequest{action: a, key: key, actor: s.actor, status: answer.status})
+	switch {
+	case answer.status >= 500 || bad && answer.ok():
+		s.problem("%s", s.last)
+	case !answer.ok():
+		if wrong := wrongError(dialect, answer); wrong != "" {
+			s.problem("%s: %s", a.op, wrong)
+		}
+	}
+	if !answer.ok() {
+		return false
+	}
+	if s.IntN(20) == 0 {
+		s.again(a, r, key, answer)
+	}
+	if r.made != "" {
+		id := idOf(answer.body)
+		if short, err := domain.ParseShortID(id); err == nil {
+			id = short.String()
+		}
+		if uuid.Validate(id) != nil {
+			s.problem("no id in the answer: %s", s.last)
+			return false
+		}
+		s.w.add(r.made, id)
+	}
+	s.w.drop(r.kind, r.gone)
+	for _, one := range r.also {
+		s.w.add("addressed", one)
+	}
+	return true
+}
+
+// again sends the same once more, which must be answered as before.
+func (s *sender) again(a action, r request, key string, before reply) {
+	after, err := s.client.do(context.Background(), a.method, r.path, r.body, "Idempotency-Key", key)
+	if err != nil || after.status != before.status || string(after.body) != string(before.body) || after.header.Get("Idempotent-Replayed") != "true" {
+		s.problem("%s: the same again is answered otherwise: %d %s, then %d %s %v", a.op, before.status, before.body, after.status, after.body, err)
+	}
+}
+
+func (s *sender) problem(format string, args ...any) {
+	if len(s.problems) < 5 {
+		s.problems = append(s.problems, fmt.Sprintf(format, args...))
+	}
+}
+
+// recorded is an event of the log, decoded.
+type recorded struct {
+	eventstore.Recorded
+	event domain.Event
+	meta  eventstore.Metadata
+}
+
+func (r recorded) kernel() bool { return strings.HasPrefix(r.Type, "kernel.") }
+
+func readLog(t *testing.T, s *servertest.Server) []recorded {
+	t.Helper()
+	var all []recorded
+	for r, err := range s.EventStore().ReadAll(t.Context(), 0, eventstore.Filter{}) {
+		require.NoError(t, err)
+		e, m, err := s.Codec().DecodeRecorded(r)
+		require.NoError(t, err)
+		all = append(all, recorded{r, e, m})
+	}
+	return all
+}
+
+// quiet are writes in the sense of HTTP that leave the log alone.
+var quiet = []string{"qlik.6", "admin.rebuild-projection", "admin.verify-projection", "admin.skip-event"}
+
+// checkEvents finds the events of each request by its idempotency key.
+func checkEvents(t *testing.T, s *servertest.Server, log []recorded, sent []sentRequest) {
+	events := map[uuid.UUID][]recorded{}
+	for _, r := range log {
+		if !r.kernel() {
+			events[r.meta.Correlation] = append(events[r.meta.Correlation], r)
+		}
+	}
+	type run struct {
+		id    uuid.UUID
+		route string
+	}
+	runs := map[string]run{}
+	rows, err := s.Pools().Main.Query(t.Context(), "select key, route, request_id from idempotency.request")
+	require.NoError(t, err)
+	var key string
+	var one run
+	_, err = pgx.ForEachRow(rows, []any{&key, &one.route, &one.id}, func() error { runs[key] = one; return nil })
+	require.NoError(t, err)
+
+	routes := map[string]string{}
+	for _, api := range s.APIs() {
+		for _, op := range api.Operations() {
+			if op.Writes() && !slices.Contains(quiet, op.OperationID()) {
+				routes[op.OperationID()] = op.Dialect + " " + op.Method + " " + op.Full
+			}
+		}
+	}
+	seen := map[string]bool{}
+	for _, r := range sent {
+		about := fmt.Sprintf("%s answered with %d", r.op, r.status)
+		happened := events[runs[r.key].id]
+		if r.status >= 300 {
+			require.True(t, len(happened) == 0 || r.many, "%s, but left %d events", about, len(happened))
+			continue
+		}
+		require.Contains(t, runs, r.key, about)
+		require.Equal(t, routes[r.op], runs[r.key].route)
+		if len(happened) == 0 {
+			require.True(t, r.idle, "%s, but left no event", about)
+			continue
+		}
+		seen[r.op] = true
+		dialect, _, _ := strings.Cut(r.op, ".")
+		for _, e := range happened {
+			m := e.meta
+			require.Equal(t, r.actor, m.Actor.String(), about)
+			require.Equal(t, dialect, m.Dialect, about)
+			require.NotEmpty(t, m.Command, about)
+			require.NotZero(t, m.CommandID, about)
+			require.NotZero(t, m.Causation, about)
+			require.NotZero(t, m.Tenant, about)
+			require.NotNil(t, m.APIKey, about)
+		}
+	}
+	for op := range routes {
+		require.True(t, seen[op], "no request of this test wrote through %s; teach it that operation", op)
+	}
+}
+
+// checkAudit compares the audit trail with the log.
+func checkAudit(t *testing.T, s *servertest.Server, log []recorded) {
+	rows, err := s.Pools().Main.Query(t.Context(), `select row_to_json(e) from rm_audit.entries e order by position`)
+	require.NoError(t, err)
+	entries, err := pgx.CollectRows(rows, pgx.RowTo[json.RawMessage])
+	require.NoError(t, err)
+	require.Len(t, entries, len(log))
+	for i, r := range log {
+		var e struct {
+			Position    int64     `json:"position"`
+			EventID     uuid.UUID `json:"event_id"`
+			Type        string    `json:"type"`
+			Stream      string    `json:"stream"`
+			Revision    int64     `json:"revision"`
+			Actor       uuid.UUID `json:"actor_id"`
+			Command     string    `json:"command"`
+			Correlation uuid.UUID `json:"correlation_id"`
+			Dialect     string    `json:"dialect"`
+		}
+		require.NoError(t, json.Unmarshal(entries[i], &e))
+		require.Equal(t, []any{int64(r.Position), r.ID, r.Type, r.Stream, int64(r.Revision), r.meta.Actor, r.meta.Command, r.meta.Correlation, r.meta.Dialect},
+			[]any{e.Position, e.EventID, e.Type, e.Stream, e.Revision, e.Actor, e.Command, e.Correlation, e.Dialect})
+	}
+}
