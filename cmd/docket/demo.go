@@ -40,7 +40,7 @@ func demoCommand() *cobra.Command {
 			if r.json {
 				return printJSON(cmd.OutOrStdout(), look)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "\nDone in %s. Look at it:\n\n", time.Since(start).Round(100*time.Millisecond))
+			say(cmd.OutOrStdout(), "\nDone in %s. Look at it:\n\n", time.Since(start).Round(100*time.Millisecond))
 			return lookAround(cmd.OutOrStdout(), api, look)
 		},
 	}
@@ -75,17 +75,17 @@ func (p *progress) show(s demo.Stage) {
 	if p.live {
 		line = "\r\x1b[K" + line
 	}
-	fmt.Fprint(p.out, line) // for a person's eyes only
+	say(p.out, "%s", line)
 	p.open = !done
 	if done {
-		fmt.Fprintln(p.out)
+		say(p.out, "\n")
 	}
 }
 
 // end finishes the line of a stage that broke off.
 func (p *progress) end() {
 	if p.open {
-		fmt.Fprintln(p.out)
+		say(p.out, "\n")
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -69,7 +68,7 @@ func (r *remote) publish(cmd *cobra.Command, in io.Reader) error {
 	if err := json.Unmarshal(raw, &made); err != nil {
 		return err
 	}
-	fmt.Fprintln(cmd.OutOrStdout(), "project", made.ID)
+	say(cmd.OutOrStdout(), "project %s\n", made.ID)
 	t := newTable(cmd.OutOrStdout(), "REPORT", "NAME")
 	for _, report := range made.Reports {
 		t.row(report.ID, report.Name)

@@ -54,7 +54,7 @@ func keyCreate(r *remote) *cobra.Command {
 			if r.json {
 				return printJSON(cmd.OutOrStdout(), key)
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "Key %s (%s) ends %s. It is shown this once:\n", key.Name, key.ID, moment(key.ExpiryDate))
+			say(cmd.ErrOrStderr(), "Key %s (%s) ends %s. It is shown this once:\n", key.Name, key.ID, moment(key.ExpiryDate))
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), key.Key)
 			return err
 		},

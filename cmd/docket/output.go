@@ -32,7 +32,7 @@ func (t *table) row(cells ...any) {
 	for i, c := range cells {
 		text[i] = strings.Map(printable, fmt.Sprint(c))
 	}
-	fmt.Fprintln(t.w, strings.Join(text, "\t")) // its error comes with flush
+	say(t.w, "%s\n", strings.Join(text, "\t")) // its error comes with flush
 }
 
 // printable keeps what a server said from moving a terminal's cursor.
@@ -59,6 +59,9 @@ func printLine(out io.Writer, v any) error {
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }
+
+// say tells a person something. A terminal that is gone cannot be told.
+func say(out io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(out, format, args...) }
 
 // moment is a time for people.
 func moment(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000") }

@@ -145,7 +145,7 @@ func (r *remote) awaitRebuild(ctx context.Context, api *client.Client, group str
 			}
 			if now := p.note(); now != shown {
 				shown = now
-				fmt.Fprintln(progress, now) // for a person's eyes only
+				say(progress, "%s\n", now)
 			}
 		}
 		select {
@@ -194,7 +194,7 @@ func (r *remote) printVerification(out io.Writer, raw json.RawMessage) error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(out, "%s: %d rows at position %d, %d differences (%.1f s)\n", v.Group, v.Rows, v.Position, v.Differences, v.Seconds)
+		say(out, "%s: %d rows at position %d, %d differences (%.1f s)\n", v.Group, v.Rows, v.Position, v.Differences, v.Seconds)
 		if len(v.Examples) > 0 {
 			t := newTable(out, "TABLE", "KEY", "ROW IS", "COLUMNS")
 			for _, d := range v.Examples {

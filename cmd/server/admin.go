@@ -193,7 +193,10 @@ type operations struct {
 	last    map[string]*admin.Rebuild
 }
 
-var _ admin.Projections = (*operations)(nil)
+var (
+	_ admin.Projections     = (*operations)(nil)
+	_ writeadmin.Operations = (*operations)(nil)
+)
 
 func newOperations(engine *projections.Engine, log *slog.Logger) *operations {
 	o := &operations{engine: engine, log: log, last: make(map[string]*admin.Rebuild)}
@@ -316,18 +319,18 @@ func refusal(group string, err error) error {
 }
 
 // Verify implements the administration API's Operations.
-func (o *operations) Verify(ctx context.Context, group string) (admin.Verification, error) {
+func (o *operations) Verify(ctx context.Context, group string) (writeadmin.Verification, error) {
 	if err := o.find(ctx, group); err != nil {
-		return admin.Verification{}, err
+		return writeadmin.Verification{}, err
 	}
 	r, err := o.engine.Verify(ctx, group)
 	if err != nil {
-		return admin.Verification{}, refusal(group, err)
+		return writeadmin.Verification{}, refusal(group, err)
 	}
-	v := admin.Verification{Group: r.Group, Version: r.Version, Position: int64(r.Position), Rows: r.Rows, Differences: r.Differences,
-		Examples: make([]admin.Difference, len(r.Examples)), Seconds: r.Took.Seconds()}
+	v := writeadmin.Verification{Group: r.Group, Version: r.Version, Position: int64(r.Position), Rows: r.Rows, Differences: r.Differences,
+		Examples: make([]writeadmin.Difference, len(r.Examples)), Seconds: r.Took.Seconds()}
 	for i, d := range r.Examples {
-		v.Examples[i] = admin.Difference{Table: d.Table, Key: d.Key, Kind: d.Kind, Columns: append([]string{}, d.Columns...)}
+		v.Examples[i] = writeadmin.Difference{Table: d.Table, Key: d.Key, Kind: d.Kind, Columns: append([]string{}, d.Columns...)}
 	}
 	return v, nil
 }

@@ -58,25 +58,6 @@ type Rebuild struct {
 	Failed     bool       `json:"failed" doc:"The server's log says why."`
 }
 
-// Verification is how read models compare with what the log says.
-type Verification struct {
-	Group       string       `json:"group"`
-	Version     string       `json:"version"`
-	Position    int64        `json:"position" doc:"At which both were compared."`
-	Rows        int64        `json:"rows" doc:"Live rows, counters included."`
-	Differences int64        `json:"differences"`
-	Examples    []Difference `json:"examples" doc:"The first of them."`
-	Seconds     float64      `json:"seconds"`
-}
-
-// Difference is a row that is not what the log says.
-type Difference struct {
-	Table   string   `json:"table"`
-	Key     string   `json:"key"`
-	Kind    string   `json:"kind" enum:"extra,missing,different"`
-	Columns []string `json:"columns" doc:"That differ; never their values."`
-}
-
 type projectionList struct {
 	Body struct {
 		Items []Projection `json:"items"`

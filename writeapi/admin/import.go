@@ -66,7 +66,7 @@ func (w *writes) importProject(ctx context.Context, in *importProject) (*httpx.R
 func (w *writes) importForm(ctx context.Context, form *multipart.Reader) (*httpx.Raw, error) {
 	for {
 		part, err := form.NextPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil, fault.InvalidField("file", "the form holds no file")
 		}
 		if err != nil {
@@ -77,7 +77,7 @@ func (w *writes) importForm(ctx context.Context, form *multipart.Reader) (*httpx
 		}
 		head := make([]byte, 2)
 		n, err := io.ReadFull(part, head)
-		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, unreadable(err)
 		}
 		content := io.MultiReader(bytes.NewReader(head[:n]), part)

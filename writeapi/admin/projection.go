@@ -7,13 +7,31 @@ import (
 
 	"docket/domain"
 	"docket/internal/httpx"
-	"docket/readapi/admin"
 
 	"github.com/google/uuid"
 )
 
 // verifyTime bounds a verification: it reads the whole log.
 const verifyTime = time.Hour
+
+// Verification is how read models compare with what the log says.
+type Verification struct {
+	Group       string       `json:"group"`
+	Version     string       `json:"version"`
+	Position    int64        `json:"position" doc:"At which both were compared."`
+	Rows        int64        `json:"rows" doc:"Live rows, counters included."`
+	Differences int64        `json:"differences"`
+	Examples    []Difference `json:"examples" doc:"The first of them."`
+	Seconds     float64      `json:"seconds"`
+}
+
+// Difference is a row that is not what the log says.
+type Difference struct {
+	Table   string   `json:"table"`
+	Key     string   `json:"key"`
+	Kind    string   `json:"kind" enum:"extra,missing,different"`
+	Columns []string `json:"columns" doc:"That differ; never their values."`
+}
 
 type group struct {
 	Group string `path:"group"`
@@ -33,7 +51,7 @@ type rebuilding struct {
 	}
 }
 
-type verification struct{ Body admin.Verification }
+type verification struct{ Body Verification }
 
 func registerProjections(w *writes) {
 	tags, permission := []string{"Projections"}, "operations.edit"

@@ -11,7 +11,6 @@ import (
 	"docket/internal/blob"
 	"docket/internal/httpx"
 	"docket/internal/vault"
-	"docket/readapi/admin"
 
 	"github.com/google/uuid"
 )
@@ -34,7 +33,7 @@ type Operations interface {
 	// Rebuild starts to build a group anew and returns once that is under way.
 	Rebuild(ctx context.Context, group string) error
 	// Verify compares a group with the log and returns when it is done.
-	Verify(ctx context.Context, group string) (admin.Verification, error)
+	Verify(ctx context.Context, group string) (Verification, error)
 	// Skip makes a stopped group leave out the event it is stopped at.
 	Skip(ctx context.Context, group string, event uuid.UUID, reason string) error
 }
