@@ -66,7 +66,7 @@ func (w *writes) importProject(ctx context.Context, in *importProject) (*httpx.R
 func (w *writes) importForm(ctx context.Context, form *multipart.Reader) (*httpx.Raw, error) {
 	for {
 		part, err := form.NextPart()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // wrapped, it means that the form broke off
 			return nil, fault.InvalidField("file", "the form holds no file")
 		}
 		if err != nil {
