@@ -171,7 +171,7 @@ func TestPoisonEvent(t *testing.T) {
 		require.Equal(t, projections.Live, stateOf(s, group).State)
 	}
 	require.Eventually(t, func() bool { // the audit trail has it all the same
-		return len(s.Get("/admin/v1/events?stream=task-"+of.String()).Is(http.StatusOK).Map()["items"].([]any)) == 1
+		return len(s.Get("/admin/v1/events?stream=task-" + of.String()).Is(http.StatusOK).Map()["items"].([]any)) == 1
 	}, patience, 10*time.Millisecond)
 
 	ready := s.Get("/readyz").Is(http.StatusServiceUnavailable)
