@@ -18,9 +18,12 @@ type Actor struct {
 	Organizations []ID
 	// Unrestricted actors see every organization.
 	Unrestricted bool
-	// Projects limits project, report and task rights to these, sorted. Nil
-	// means every project of the visible organizations.
+	// Projects are those that any right of the actor reaches, sorted. Nil means
+	// every project of the visible organizations.
 	Projects []ID
+	// Limited are permissions that hold for some projects only, with those,
+	// sorted. A permission that is not in it holds for all of Projects.
+	Limited map[string][]ID
 	// All permissions, also ones added after the actor was made (system, root).
 	Everything bool
 }
@@ -50,9 +53,25 @@ func (a Actor) SeesAny(organizations []ID) bool {
 	return len(organizations) == 0 || slices.ContainsFunc(organizations, a.Sees)
 }
 
-// SeesProject tells whether the actor's roles cover a project.
+// SeesProject tells whether any right of the actor reaches a project.
 func (a Actor) SeesProject(project ID) bool {
 	return a.Projects == nil || contains(a.Projects, project)
+}
+
+// ProjectsFor are the projects that a permission reaches, sorted; limited is
+// false when it reaches all.
+func (a Actor) ProjectsFor(permission string) (projects []ID, limited bool) {
+	if projects, limited = a.Limited[permission]; limited {
+		return projects, true
+	}
+	return a.Projects, a.Projects != nil
+}
+
+// Covers tells whether a permission of the actor reaches a project. It does not
+// tell whether the actor holds the permission.
+func (a Actor) Covers(permission string, project ID) bool {
+	projects, limited := a.ProjectsFor(permission)
+	return !limited || contains(projects, project)
 }
 
 func contains(sorted []ID, id ID) bool {

@@ -139,20 +139,20 @@ func exceeds(actor domain.Actor, r directory.Role) string {
 		if !actor.May(p) {
 			return p
 		}
-	}
-	if widerProjects(actor, r.AllProjects, r.Projects) && slices.ContainsFunc(r.Permissions, directory.PerProject) {
-		return "for other projects"
+		if directory.PerProject(p) && widerProjects(actor, p, r.AllProjects, r.Projects) {
+			return p + " for other projects"
+		}
 	}
 	return ""
 }
 
-// widerProjects tells whether projects reach beyond those of an actor whose
-// rights are limited to some.
-func widerProjects(actor domain.Actor, all bool, projects []domain.ID) bool {
-	if actor.Everything || actor.Projects == nil {
+// widerProjects tells whether projects reach beyond those for which an actor
+// holds a permission.
+func widerProjects(actor domain.Actor, permission string, all bool, projects []domain.ID) bool {
+	if _, limited := actor.ProjectsFor(permission); actor.Everything || !limited {
 		return false
 	}
-	return all || slices.ContainsFunc(projects, func(p domain.ID) bool { return !actor.SeesProject(p) })
+	return all || slices.ContainsFunc(projects, func(p domain.ID) bool { return !actor.Covers(permission, p) })
 }
 
 // joining checks that joining a group gives nobody more than the actor has. The

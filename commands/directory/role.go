@@ -47,12 +47,32 @@ func (r Rights) check(v *verdict, was directory.Role, activated bool) Rights {
 	}
 	slices.Sort(is.Permissions)
 	if r.AllProjects {
-		if (activated || !was.AllProjects) && widerProjects(v.env.Actor, true, nil) {
-			v.deny("allProjects", "your own rights are limited to some projects")
+		for _, key := range is.Permissions {
+			given := activated || !was.AllProjects || !slices.Contains(was.Permissions, key)
+			if given && directory.PerProject(key) && widerProjects(v.env.Actor, key, true, nil) {
+				v.deny("allProjects", "your own right %s is limited to some projects", key)
+				break
+			}
 		}
 		return is
 	}
-	return r.limited(v, is, was)
+	is = r.limited(v, is, was)
+	v.reach(is, was, activated)
+	return is
+}
+
+// reach checks that nobody gives a right for a project for which they do not
+// hold it.
+func (v *verdict) reach(is Rights, was directory.Role, activated bool) {
+	for _, key := range is.Permissions {
+		for _, id := range is.Projects {
+			given := activated || !slices.Contains(was.Permissions, key) || !was.AllProjects && !slices.Contains(was.Projects, id)
+			if given && directory.PerProject(key) && !v.env.Actor.Everything && !v.env.Actor.Covers(key, id) {
+				v.deny("projects", "your own right %s does not reach project %s", key, id)
+				return
+			}
+		}
+	}
 }
 
 // limited checks the projects that rights are limited to.

@@ -51,12 +51,20 @@ func projectOf(env commands.Env, id domain.ID) (reporting.Project, bool) {
 	return p, visible(env, p) && env.Actor.SeesProject(id)
 }
 
+// covered refuses a permission that does not reach a project the actor sees.
+func covered(env commands.Env, permission string, project domain.ID) error {
+	if env.Actor.Covers(permission, project) {
+		return nil
+	}
+	return fault.New(fault.Denied, "project.denied", "the permission %s does not reach this project", permission)
+}
+
 // taskThere refuses tasks that don't exist for the actor: a task ends with its
 // project, which must have been looked at (by exploreProject).
-func taskThere(id domain.ID, t reporting.Task, env commands.Env) error {
+func taskThere(permission string, id domain.ID, t reporting.Task, env commands.Env) error {
 	if t.Exists() {
 		if _, there := projectOf(env, t.ProjectID); there {
-			return nil
+			return covered(env, permission, t.ProjectID)
 		}
 	}
 	return fault.Missing("task", id)

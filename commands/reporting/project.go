@@ -141,5 +141,8 @@ func (c DeleteProject) Decide(p reporting.Project, env commands.Env) ([]domain.E
 	if !p.Exists() || !env.Actor.SeesProject(c.ID) {
 		return nil, fault.Missing("project", c.ID)
 	}
+	if err := covered(env, c.Permission(), c.ID); err != nil {
+		return nil, err
+	}
 	return []domain.Event{reporting.ProjectDeleted{ID: c.ID, DeleteFiles: c.DeleteFiles, DeletedAt: env.Now}}, nil
 }

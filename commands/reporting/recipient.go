@@ -54,7 +54,7 @@ func (c AddRecipients) Explore(t reporting.Task, _ commands.Env) []commands.Ref 
 
 // Decide implements commands.Command.
 func (c AddRecipients) Decide(t reporting.Task, env commands.Env) ([]domain.Event, error) {
-	if err := taskThere(c.TaskID, t, env); err != nil {
+	if err := taskThere(c.Permission(), c.TaskID, t, env); err != nil {
 		return nil, err
 	}
 	if err := tooMany(c.Recipients); err != nil {
@@ -164,7 +164,7 @@ func (c UpdateRecipient) Explore(t reporting.Task, _ commands.Env) []commands.Re
 
 // Decide implements commands.Command.
 func (c UpdateRecipient) Decide(t reporting.Task, env commands.Env) ([]domain.Event, error) {
-	if err := taskThere(c.TaskID, t, env); err != nil {
+	if err := taskThere(c.Permission(), c.TaskID, t, env); err != nil {
 		return nil, err
 	}
 	if !knownType(c.Recipient) {
@@ -198,7 +198,7 @@ func (c RemoveRecipients) Explore(t reporting.Task, _ commands.Env) []commands.R
 
 // Decide implements commands.Command.
 func (c RemoveRecipients) Decide(t reporting.Task, env commands.Env) ([]domain.Event, error) {
-	if err := taskThere(c.TaskID, t, env); err != nil {
+	if err := taskThere(c.Permission(), c.TaskID, t, env); err != nil {
 		return nil, err
 	}
 	if err := tooMany(c.Recipients); err != nil {

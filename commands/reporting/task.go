@@ -35,6 +35,9 @@ func (c CreateTask) Decide(t reporting.Task, env commands.Env) ([]domain.Event, 
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
+	if err := covered(env, c.Permission(), c.ProjectID); err != nil {
+		return nil, err
+	}
 	return []domain.Event{reporting.TaskCreated{
 		ID: c.ID, ProjectID: c.ProjectID, OrganizationID: project.OrganizationID, OwnerID: env.Actor.UserID,
 		Name: details.Name, Description: details.Description, CreatedAt: env.Now,
@@ -68,7 +71,7 @@ func (c UpdateTask) Explore(t reporting.Task, _ commands.Env) []commands.Ref {
 
 // Decide implements commands.Command.
 func (c UpdateTask) Decide(t reporting.Task, env commands.Env) ([]domain.Event, error) {
-	if err := taskThere(c.ID, t, env); err != nil {
+	if err := taskThere(c.Permission(), c.ID, t, env); err != nil {
 		return nil, err
 	}
 	var problems fault.Problems
@@ -124,7 +127,7 @@ func (c ActivateTask) Explore(t reporting.Task, _ commands.Env) []commands.Ref {
 
 // Decide implements commands.Command.
 func (c ActivateTask) Decide(t reporting.Task, env commands.Env) ([]domain.Event, error) {
-	if err := taskThere(c.ID, t, env); err != nil {
+	if err := taskThere(c.Permission(), c.ID, t, env); err != nil {
 		return nil, err
 	}
 	return activation(c.ID, t.Active, c.Active, env), nil
@@ -173,7 +176,7 @@ func (c DuplicateTask) Decide(t reporting.Task, env commands.Env) ([]domain.Even
 		return nil, taskExists(c.ID)
 	}
 	source := c.source(env)
-	if err := taskThere(c.SourceID, source, env); err != nil {
+	if err := taskThere(c.Permission(), c.SourceID, source, env); err != nil {
 		return nil, err
 	}
 	var problems fault.Problems
@@ -226,7 +229,7 @@ func (c DeleteTask) Explore(t reporting.Task, _ commands.Env) []commands.Ref {
 
 // Decide implements commands.Command.
 func (c DeleteTask) Decide(t reporting.Task, env commands.Env) ([]domain.Event, error) {
-	if err := taskThere(c.ID, t, env); err != nil {
+	if err := taskThere(c.Permission(), c.ID, t, env); err != nil {
 		return nil, err
 	}
 	return []domain.Event{reporting.TaskDeleted{ID: c.ID, ProjectID: t.ProjectID, DeletedAt: env.Now}}, nil

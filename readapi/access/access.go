@@ -116,24 +116,23 @@ select key.id, key.user_id, key.organization_id, key.expires_at, key.active,
   exists (select from rm_directory.user_organizations m where m.user_id = key.user_id and m.organization_id = any(key.path)),
   (select coalesce(array_agg(id), '{}') from held),
   (select coalesce(array_agg(distinct p), '{}') from held, unnest(permissions) p),
-  (select coalesce(bool_or(all_projects), false) from held),
-  (select coalesce(array_agg(distinct p), '{}') from held, unnest(projects) p where not all_projects),
+  (select coalesce(jsonb_agg(jsonb_build_object('permissions', permissions, 'all', all_projects, 'projects', projects)), '[]') from held),
   (select coalesce(array_agg(d.id order by d.id), '{}') from rm_directory.organizations d where d.path @> array[key.organization_id])
 from key`
 
 func (r *Resolver) lookUp(ctx context.Context, hash [sha256.Size]byte) (resolved, error) {
 	var (
-		out             resolved
-		key             domain.ID
-		active, member  bool
-		roles, projects []domain.ID
-		permissions     []string
-		allProjects     bool
-		organizations   []domain.ID
-		a               = &out.actor
+		out            resolved
+		key            domain.ID
+		active, member bool
+		roles          []domain.ID
+		permissions    []string
+		grants         []grant
+		organizations  []domain.ID
+		a              = &out.actor
 	)
 	err := r.pool.QueryRow(ctx, lookUpSQL, hex.EncodeToString(hash[:])).Scan(&key, &a.UserID, &a.Tenant, &out.expires, &active, &member,
-		&roles, &permissions, &allProjects, &projects, &organizations)
+		&roles, &permissions, &grants, &organizations)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		out.fault = fault.New(fault.Unauthenticated, "credential.unknown", "this API key is not known or was revoked")
@@ -152,17 +151,57 @@ func (r *Resolver) lookUp(ctx context.Context, hash [sha256.Size]byte) (resolved
 	for _, p := range permissions {
 		a.Permissions[p] = true
 	}
-	if !allProjects {
-		slices.SortFunc(projects, domain.CompareIDs)
-		a.Projects = projects
-		if a.Projects == nil {
-			a.Projects = []domain.ID{}
-		}
+	if !a.Everything {
+		limit(a, grants)
 	}
 	if !a.Everything && !a.May("apiKeys.use") {
 		out.fault = fault.New(fault.Unauthenticated, "credential.not-allowed", "the user of this API key may not use API keys")
 	}
 	return out, nil
+}
+
+// grant is what one role gives.
+type grant struct {
+	Permissions []string    `json:"permissions"`
+	All         bool        `json:"all"`
+	Projects    []domain.ID `json:"projects"`
+}
+
+// limit works out for which projects each permission holds: the union over the
+// roles that give it, not over all roles.
+func limit(a *domain.Actor, grants []grant) {
+	everywhere := map[string]bool{}
+	some := map[string][]domain.ID{}
+	var union []domain.ID
+	for _, g := range grants {
+		for _, p := range g.Permissions {
+			switch {
+			case !directory.PerProject(p):
+			case g.All:
+				everywhere[p] = true
+			default:
+				some[p] = append(some[p], g.Projects...)
+				union = append(union, g.Projects...)
+			}
+		}
+	}
+	for p := range everywhere {
+		delete(some, p)
+	}
+	for p := range some {
+		some[p] = sorted(some[p])
+	}
+	a.Limited = some
+	if len(everywhere) == 0 {
+		a.Projects = sorted(union)
+	}
+}
+
+// sorted is never nil: nil would mean no limit.
+func sorted(ids []domain.ID) []domain.ID {
+	ids = append([]domain.ID{}, ids...)
+	slices.SortFunc(ids, domain.CompareIDs)
+	return slices.Compact(ids)
 }
 
 // Scope is what an actor sees, for lists.

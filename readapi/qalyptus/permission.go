@@ -48,7 +48,7 @@ func registerPermissions(r *Reads) {
 			}
 			own := OwnPermissions{Permissions: PermissionsOf(keys), AllProjects: actor.Projects == nil, Projects: []Ref{}}
 			if !own.AllProjects {
-				projects, err := query.FetchAll(ctx, r.reader, projectRefShape, query.Request{Scope: scopeOf(ctx), Filter: withinProjects(ctx, "id")})
+				projects, err := query.FetchAll(ctx, r.reader, projectRefShape, query.Request{Scope: scopeOf(ctx), Filter: query.OneOf("id", actor.Projects...)})
 				if err != nil {
 					return nil, err
 				}

@@ -64,19 +64,23 @@ func appendIsMine(dst []byte, row query.RawRow) []byte {
 	return append(dst, "false"...)
 }
 
-// withinProjects limits a list to the projects that the caller's roles cover.
-func withinProjects(ctx context.Context, field string) query.Expr {
+// withinProjects limits a list to the projects that a permission of the caller
+// reaches.
+func withinProjects(ctx context.Context, permission, field string) query.Expr {
 	actor, _ := domain.ActorOf(ctx)
-	if actor.Projects == nil {
+	projects, limited := actor.ProjectsFor(permission)
+	if !limited {
 		return nil
 	}
-	return query.OneOf(field, actor.Projects...)
+	return query.OneOf(field, projects...)
 }
 
 func registerProjects(r *Reads) {
 	tags := []string{"Project"}
 	list(r, httpx.Op{ID: "71", Path: "/projects", Summary: "Get projects", Tags: tags, Permission: "projects.view"}, ProjectShape,
-		func(ctx context.Context, _ *Listing) (query.Expr, error) { return withinProjects(ctx, "id"), nil })
+		func(ctx context.Context, _ *Listing) (query.Expr, error) {
+			return withinProjects(ctx, "projects.view", "id"), nil
+		})
 	get(r, httpx.Op{ID: "70", Path: "/projects/{id}", Summary: "Get project by id", Tags: tags, Permission: "projects.view"}, ProjectShape,
-		func(ctx context.Context) query.Expr { return withinProjects(ctx, "id") })
+		func(ctx context.Context) query.Expr { return withinProjects(ctx, "projects.view", "id") })
 }

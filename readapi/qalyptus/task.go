@@ -114,7 +114,7 @@ func (r *Reads) Recipients(ctx context.Context, task domain.ID, ids []domain.ID)
 
 func registerTasks(r *Reads) {
 	tags := []string{"Task"}
-	covered := func(ctx context.Context) query.Expr { return withinProjects(ctx, "project_id") }
+	covered := func(ctx context.Context) query.Expr { return withinProjects(ctx, "tasks.view", "project_id") }
 	list(r, httpx.Op{ID: "137", Path: "/tasks", Summary: "Get tasks", Tags: tags, Permission: "tasks.view"}, TaskShape,
 		func(ctx context.Context, _ *Listing) (query.Expr, error) { return covered(ctx), nil })
 	get(r, httpx.Op{ID: "140", Path: "/tasks/{id}", Summary: "Get task by id", Tags: tags, Permission: "tasks.view"}, TaskShape, covered)
