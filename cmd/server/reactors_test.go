@@ -101,7 +101,7 @@ func TestDeletedProjectEndsItsTasks(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal(last(t, s, "task-"+tasks[0]).Data, &e))
 	require.Equal(t, p, e.ProjectID)
-	require.Equal(t, last(t, s, "project-"+p).Created.UTC(), e.DeletedAt.UTC())
+	require.Equal(t, last(t, s, "project-"+p).Created.UTC().Truncate(time.Microsecond), e.DeletedAt)
 	require.Len(t, streamEvents(t, s, "task-"+ended), 2, "ended once")
 	require.Equal(t, "reporting.task-created", last(t, s, "task-"+kept).Type)
 	requireClean(t, s, "reporting")

@@ -200,6 +200,11 @@ func TestEffectsCarryTheirCause(t *testing.T) {
 	ids = append(ids, w.ask(3)...)
 	w.awaitCount(3)
 	require.Equal(t, []int{1, 2, 3}, w.numbers())
+	created := make(map[uuid.UUID]time.Time)
+	for r, err := range w.store.ReadAll(context.Background(), 0, eventstore.Filter{}) {
+		require.NoError(t, err)
+		created[r.ID] = r.Created
+	}
 	for i, r := range w.counted() {
 		m, err := eventstore.DecodeMetadata(r.Meta)
 		require.NoError(t, err)
@@ -208,6 +213,9 @@ func TestEffectsCarryTheirCause(t *testing.T) {
 		require.Equal(t, domain.SystemID, m.Actor)
 		require.Equal(t, tenant, m.Tenant)
 		require.Equal(t, "system", m.Dialect)
+		e, _, err := w.codec.DecodeRecorded(r)
+		require.NoError(t, err)
+		require.Equal(t, created[m.Causation].Truncate(time.Microsecond), e.(counted).At, "an effect's time is that of its cause")
 	}
 	w.awaitCheckpoint("test.counter", w.head())
 }

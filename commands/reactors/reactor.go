@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"docket/commands"
 	"docket/domain"
@@ -81,6 +82,9 @@ func (r Reactor) filter() eventstore.Filter {
 	return eventstore.Filter{TypePrefixes: slices.Sorted(maps.Keys(r.reactions))}
 }
 
+// precision of times in events is that of the read models.
+const precision = time.Microsecond
+
 // acting is the context in which a reaction sends commands. A second run of the
 // same event makes the same ids.
 func (r Reactor) acting(ctx context.Context, in Event) context.Context {
@@ -89,7 +93,7 @@ func (r Reactor) acting(ctx context.Context, in Event) context.Context {
 		correlation = in.ID
 	}
 	return domain.WithActor(commands.WithRequest(ctx, &commands.Request{
-		ID: uuid.NewSHA1(in.ID, []byte(r.Name)), Now: in.Created, Retry: in.MayRepeat, Dialect: "system",
+		ID: uuid.NewSHA1(in.ID, []byte(r.Name)), Now: in.Created.UTC().Truncate(precision), Retry: in.MayRepeat, Dialect: "system",
 		Correlation: correlation, Causation: in.ID, Traceparent: in.Meta.Traceparent,
 	}), domain.System(in.Meta.Tenant))
 }
