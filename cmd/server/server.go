@@ -93,6 +93,9 @@ func (s *Server) open(ctx context.Context) error {
 	if s.stores, err = openStores(ctx, s.config, s.log); err != nil {
 		return err
 	}
+	if err := s.sameInstallation(ctx); err != nil {
+		return err
+	}
 	ring, err := keyring.Open(ctx, s.pools.Main, s.vault)
 	if err != nil {
 		return err

@@ -49,7 +49,7 @@ func redact(value, secret string) string {
 
 // Unknown lists variables that look like settings and are none: misspelt ones.
 func Unknown(environ []string) []string {
-	known := map[string]bool{}
+	known := map[string]bool{"DOCKET_API_KEY": true} // the command line's own
 	t := reflect.TypeFor[Config]()
 	for i := range t.NumField() {
 		known[t.Field(i).Tag.Get("env")] = true
