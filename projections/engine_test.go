@@ -361,7 +361,7 @@ func TestKilledConnections(t *testing.T) {
 	kills := int64(0)
 	for round := range 60 {
 		for _, i := range id[1:] {
-			p = b.log.append(i, taskRenamed{"r"})
+			b.log.append(i, taskRenamed{"r"})
 		}
 		p = b.log.append(id[0], projectRenamed{id[round%40].String()})
 		if round%4 == 0 {

@@ -76,7 +76,7 @@ func (s *memoryStore) Follow(ctx context.Context, after eventstore.Position, fil
 	return func(yield func(eventstore.Message, error) bool) {
 		for at := after; ; {
 			events, grown := s.after(at)
-			unmatched := false
+			var unmatched bool
 			for i := range events {
 				r := events[i]
 				at = r.Position

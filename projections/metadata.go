@@ -151,19 +151,6 @@ func clearFailure(ctx context.Context, q querier, group string) error {
 	return err
 }
 
-func readFailure(ctx context.Context, q querier, group string) (*Failure, error) {
-	var f Failure
-	err := q.QueryRow(ctx, "select event_id, event_type, stream, revision, position, error, at from docket_projections.failures where group_name = $1", group).
-		Scan(&f.EventID, &f.EventType, &f.Stream, &f.Revision, &f.Position, &f.Error, &f.At)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &f, nil
-}
-
 // readSkips lists the events a group leaves out.
 func readSkips(ctx context.Context, q querier, group string) (map[uuid.UUID]bool, error) {
 	rows, err := q.Query(ctx, "select event_id from docket_projections.projection_skips where group_name = $1", group)

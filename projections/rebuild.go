@@ -226,7 +226,7 @@ func (b *builder) fillFast(upTo eventstore.Position) error {
 		}
 		return nil
 	})
-	if err != nil && err != full {
+	if err != nil && !errors.Is(err, full) {
 		return err
 	}
 	if err := b.applier.sink.copyAll(whole); err != nil {
@@ -236,7 +236,7 @@ func (b *builder) fillFast(upTo eventstore.Position) error {
 	if err := execAll(b.ctx, b.conn, b.group.keysSQL(b.schema)); err != nil {
 		return err
 	}
-	if err == full {
+	if errors.Is(err, full) {
 		if err := b.goOn(upTo); err != nil {
 			return err
 		}

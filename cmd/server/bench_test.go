@@ -99,14 +99,12 @@ func load(b *testing.B, s *servertest.Server, clients, rate int, request func(n 
 				if n > int64(b.N) {
 					return
 				}
-				due := start
+				due := time.Now()
 				if rate > 0 {
 					// Latency counts from when the request was due, so that a stall
 					// is felt by all that it holds up.
 					due = start.Add(time.Duration(n) * time.Second / time.Duration(rate))
 					time.Sleep(time.Until(due))
-				} else {
-					due = time.Now()
 				}
 				path, body := request(n)
 				if !post(client, s, path, body) {

@@ -299,7 +299,7 @@ func (s *Server) Close() error {
 		errs = append(errs, s.blobs.Close())
 	}
 	if s.stores != nil {
-		errs = append(errs, s.stores.close())
+		errs = append(errs, s.close())
 	}
 	errs = append(errs, s.tel.Stop(context.Background()))
 	if s.folder != nil {

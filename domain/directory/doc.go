@@ -16,7 +16,8 @@ var (
 	BootstrapKeyID = domain.WellKnownID(0x12)
 )
 
-// Streams. The part before the dash is the category the command bus knows.
+// OrganizationStream and its like name streams. The part before the dash is the
+// category the command bus knows.
 func OrganizationStream(id domain.ID) string { return "organization-" + id.String() }
 func UserStream(id domain.ID) string         { return "user-" + id.String() }
 func GroupStream(id domain.ID) string        { return "group-" + id.String() }

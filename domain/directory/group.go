@@ -138,7 +138,7 @@ type GroupSettings struct {
 
 // Apply implements domain.State.
 func (s GroupSettings) Apply(e domain.Event) GroupSettings {
-	at := time.Time{}
+	var at time.Time
 	switch e := e.(type) {
 	case GroupSettingsChanged:
 		s.OrganizationID, s.AutoCreateGroups, s.SyncIdpGroups, at = e.OrganizationID, e.AutoCreateGroups, e.SyncIdpGroups, e.At

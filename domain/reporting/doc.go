@@ -4,7 +4,8 @@ package reporting
 
 import "docket/domain"
 
-// Streams. The part before the dash is the category the command bus knows.
+// ProjectStream and its like name streams. The part before the dash is the
+// category the command bus knows.
 func ProjectStream(id domain.ID) string { return "project-" + id.String() }
 func TaskStream(id domain.ID) string    { return "task-" + id.String() }
 

@@ -82,7 +82,7 @@ func (f *follower) subscription(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer sub.Close()
+	defer func() { _ = sub.Close() }() // it ends either way
 	for {
 		m := sub.Recv()
 		if m.SubscriptionDropped != nil {

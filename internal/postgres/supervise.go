@@ -194,7 +194,7 @@ func tail(log *os.File, from int64) string {
 	from = max(from, info.Size()-most)
 	text := make([]byte, max(0, info.Size()-from))
 	n, err := log.ReadAt(text, from)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err.Error()
 	}
 	return strings.TrimSpace(string(text[:n]))

@@ -65,7 +65,6 @@ type everything struct {
 		ID uuid.UUID `json:"id" col:"n_uuid"`
 	} `json:"absent,omitempty"`
 	Ignored string `json:"-"`
-	hidden  string
 }
 
 type embedded struct {

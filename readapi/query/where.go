@@ -31,7 +31,7 @@ func (s *statement) write(parts ...string) {
 
 // arg adds a parameter and returns its placeholder with the value's type.
 func (s *statement) arg(v any) string {
-	cast := ""
+	var cast string
 	switch x := v.(type) {
 	case string:
 		cast = "text"

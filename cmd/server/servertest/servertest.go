@@ -160,7 +160,7 @@ func (s *Server) Do(method, path string, body any, headers ...string) Answer {
 	return Answer{Status: answer.StatusCode, Header: answer.Header, Body: data, t: s.t}
 }
 
-// Get, Post, Put, Patch and Delete send a request.
+// Get sends a request without a body.
 func (s *Server) Get(path string, headers ...string) Answer {
 	s.t.Helper()
 	return s.Do(http.MethodGet, path, nil, headers...)
