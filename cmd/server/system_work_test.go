@@ -47,7 +47,7 @@ type progress struct {
 // readPaths are what readers ask for, by dialect.
 var readPaths = map[string]string{"qalyptus": "/api/v2/tasks?page_size=5", "qlik": "/api/v1/groups?limit=5"}
 
-// startWork begins with writers of three kinds and one reader per dialect.
+// startWork begins with writers of three kinds and two readers per dialect.
 func startWork(t *testing.T, s *servertest.Server, writers int) *work {
 	w := &work{t: t, client: newClient(t, s.URL, s.Key), project: publishProject(s), changed: make(chan struct{}), acked: map[string]bool{}}
 	w.ctx, w.stop = context.WithCancel(context.WithoutCancel(t.Context()))
@@ -61,15 +61,17 @@ func startWork(t *testing.T, s *servertest.Server, writers int) *work {
 		})
 	}
 	for dialect, path := range readPaths {
-		p := &progress{what: "reader of " + dialect}
-		w.clients = append(w.clients, p)
-		w.running.Go(func() {
-			for w.ctx.Err() == nil {
-				answer, err := w.client.do(context.Background(), http.MethodGet, path, nil)
-				w.judge(p, dialect, "", answer, err)
-				w.rest()
-			}
-		})
+		for range 2 {
+			p := &progress{what: "reader of " + dialect}
+			w.clients = append(w.clients, p)
+			w.running.Go(func() {
+				for w.ctx.Err() == nil {
+					answer, err := w.client.do(context.Background(), http.MethodGet, path, nil)
+					w.judge(p, dialect, "", answer, err)
+					w.rest()
+				}
+			})
+		}
 	}
 	t.Cleanup(func() { w.stop(); w.running.Wait() })
 	return w
