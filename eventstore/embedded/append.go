@@ -68,6 +68,10 @@ func (d *draft) add(m proposed) {
 		d.reject(missingProperty("type"))
 		return
 	}
+	if typ == "" {
+		d.reject(invalid("empty event type")) // at once: events without any size could fill the memory
+		return
+	}
 	content, ok := meta["content-type"]
 	if !ok {
 		d.reject(missingProperty("content-type"))

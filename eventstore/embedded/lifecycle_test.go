@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -83,6 +84,55 @@ func TestSocketDir(t *testing.T) {
 	s := openServer(t, Options{SocketDir: dir})
 	require.Equal(t, filepath.Join(dir, socketName), socketOf(s))
 	appendTo(t, connect(t, s), "a", esdb.Any{}, events(1)...)
+}
+
+// lockWatch tells when the store's lock is released.
+type lockWatch struct {
+	vfs.FS
+	released func()
+}
+
+type watchedLock struct {
+	io.Closer
+	released func()
+}
+
+func (w lockWatch) Lock(name string) (io.Closer, error) {
+	lock, err := w.FS.Lock(name)
+	return watchedLock{lock, w.released}, err
+}
+
+func (w watchedLock) Close() error {
+	err := w.Closer.Close()
+	w.released()
+	return err
+}
+
+// TestSocketOfTheNext: a server that closes leaves alone the socket of one that has waited for its lock.
+func TestSocketOfTheNext(t *testing.T) {
+	path := filepath.Join(t.TempDir(), socketName)
+	next := func() { require.NoError(t, os.WriteFile(path, nil, 0o600)) }
+	s, err := Open("store", Options{FS: lockWatch{vfs.NewMem(), next}, SocketDir: filepath.Dir(path)})
+	require.NoError(t, err)
+	require.Equal(t, path, socketOf(s))
+	require.NoError(t, s.Close())
+	require.FileExists(t, path)
+}
+
+// TestTakenAddress: a server that does not come up leaves no socket open.
+func TestTakenAddress(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	dir := t.TempDir()
+	_, err = Open("store", Options{FS: vfs.NewMem(), Addr: taken.Addr().String(), SocketDir: dir})
+	require.Error(t, err)
+	require.NoFileExists(t, filepath.Join(dir, socketName))
+	sockets, err := os.ReadFile("/proc/net/unix")
+	if err != nil {
+		t.Skip("open sockets cannot be listed here")
+	}
+	require.NotContains(t, string(sockets), dir)
 }
 
 func TestTCP(t *testing.T) {

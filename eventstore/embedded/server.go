@@ -111,7 +111,7 @@ func (s *Server) listen(dir string, opts Options) (err error) {
 		return nil
 	}
 	if s.tcp, err = net.Listen("tcp", opts.Addr); err != nil {
-		return errors.Join(fmt.Errorf("listening for event store clients: %w", err), s.socket.remove())
+		return errors.Join(fmt.Errorf("listening for event store clients: %w", err), s.socket.Close(), s.socket.remove())
 	}
 	return nil
 }
@@ -216,9 +216,11 @@ func (s *Server) close() error {
 	wait(noticeTime, stopped, stopped)
 	s.grpc.Stop()
 	<-stopped
-	err := s.log.Close()
+	// Closing the log lets the next server in, whose socket has the same path.
+	err := s.socket.remove()
+	err = errors.Join(err, s.log.Close())
 	s.serving.Wait()
-	return errors.Join(err, s.socket.remove())
+	return err
 }
 
 // wait returns when one of the channels is closed, after d at the latest.

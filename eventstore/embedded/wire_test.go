@@ -396,6 +396,14 @@ func detail[M proto.Message](t testing.TB, m *streams.BatchAppendResp) M {
 	return out
 }
 
+// TestEventsWithoutSize: what no limit counts is not collected.
+func TestEventsWithoutSize(t *testing.T) {
+	var d draft
+	d.add(&streams.AppendReq_ProposedMessage{Id: structuredUUID(uuid.New()), Metadata: map[string]string{"type": "", "content-type": ""}})
+	require.Empty(t, d.write.Events)
+	require.Equal(t, codes.InvalidArgument, status.Code(d.problem.err()))
+}
+
 func TestBatchAppendRefuses(t *testing.T) {
 	s := openServer(t, Options{})
 	client := streams.NewStreamsClient(dial(t, s))

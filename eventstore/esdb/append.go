@@ -34,7 +34,7 @@ func (s *Store) append(ctx context.Context, stream string, expect eventstore.Rev
 		data[i] = client.EventData{EventID: e.ID, EventType: e.Type, ContentType: client.ContentTypeJson, Data: e.Data, Metadata: e.Meta}
 	}
 	options := client.AppendToStreamOptions{ExpectedRevision: expected(expect), Deadline: &s.deadlines.Append}
-	position, err := retry(ctx, s, s.deadlines.Append, "append", func(ctx context.Context, c *client.Client) (eventstore.Position, error) {
+	position, err := retry(ctx, s, call{what: "append", limit: s.deadlines.Append}, func(ctx context.Context, c *client.Client) (eventstore.Position, error) {
 		written, err := c.AppendToStream(ctx, stream, options, data...)
 		if err != nil {
 			return 0, appendError(err, stream, expect)
@@ -47,7 +47,8 @@ func (s *Store) append(ctx context.Context, stream string, expect eventstore.Rev
 	if position == 0 {
 		// A server need not say where a repeated append ended; the end of the log
 		// is not before it.
-		if position, err = s.Head(ctx); err != nil {
+		position, err = retry(ctx, s, call{what: "read end of log", limit: s.deadlines.Read, begun: true}, lastPosition)
+		if err != nil {
 			return eventstore.Receipt{}, err
 		}
 	}

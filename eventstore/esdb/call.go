@@ -2,6 +2,7 @@ package esdb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -12,11 +13,18 @@ import (
 // operation is one use of the client.
 type operation[T any] func(ctx context.Context, c *client.Client) (T, error)
 
+// call says what an operation is for.
+type call struct {
+	what  string
+	limit time.Duration // for all attempts
+	begun bool          // part of it was done: it waits for the server until its limit
+}
+
 // do runs an operation over the current connection, waiting for one if the
 // server is away. ctx must have a deadline; it holds even where the client
 // ignores it.
-func do[T any](ctx context.Context, sv *supervisor, op operation[T]) (T, error) {
-	conn, err := sv.acquire(ctx)
+func do[T any](ctx context.Context, sv *supervisor, patient bool, op operation[T]) (T, error) {
+	conn, err := sv.acquire(ctx, patient)
 	if err != nil {
 		var none T
 		return none, err
@@ -73,26 +81,29 @@ func guarded[T any](ctx context.Context, c *client.Client, op operation[T]) (r o
 }
 
 // retry repeats an operation until it succeeds, fails for a reason that waiting
-// does not cure, or runs into its deadline.
-func retry[T any](ctx context.Context, s *Store, limit time.Duration, what string, op operation[T]) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+// does not cure, or runs into its deadline. An operation that has not begun
+// fails sooner when the server is known to be away: nothing is in doubt, and the
+// caller learns it while somebody still waits for the answer.
+func retry[T any](ctx context.Context, s *Store, c call, op operation[T]) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
 	var pause pauses
 	var cause error // of the last attempt that had time to fail by itself
 	for {
-		value, err := do(ctx, s.supervisor, op)
+		value, err := do(ctx, s.supervisor, c.begun, op)
 		if err == nil {
 			return value, nil
 		}
 		if permanent(err) {
-			return value, fmt.Errorf("%s: %w", what, err)
+			return value, fmt.Errorf("%s: %w", c.what, err)
 		}
 		if ctx.Err() == nil || cause == nil {
 			cause = err
 		}
-		if ctx.Err() != nil || !pause.wait(ctx, s.supervisor.closed) {
-			return value, unavailable(ctx, what, cause)
+		if errors.As(err, new(*awayError)) || ctx.Err() != nil || !pause.wait(ctx, s.supervisor.closed) {
+			return value, unavailable(ctx, c.what, cause)
 		}
+		c.begun = true // the server may have done it
 		s.supervisor.retries.Add(1)
 	}
 }

@@ -99,7 +99,7 @@ func (f *follower) subscribe(ctx context.Context) (*client.Subscription, error) 
 	options.From = fromPosition(f.last)
 	bounded, cancel := context.WithTimeout(ctx, f.store.deadlines.Read)
 	defer cancel()
-	return do(bounded, f.store.supervisor, func(_ context.Context, c *client.Client) (*client.Subscription, error) {
+	return do(bounded, f.store.supervisor, true, func(_ context.Context, c *client.Client) (*client.Subscription, error) {
 		return c.SubscribeToAll(ctx, options)
 	})
 }

@@ -28,9 +28,9 @@ type page struct {
 // Load implements eventstore.Store.
 func (s *Store) Load(ctx context.Context, stream string, from eventstore.Revision) iter.Seq2[eventstore.Recorded, error] {
 	return func(yield func(eventstore.Recorded, error) bool) {
-		next := max(from, 0)
-		for {
-			p, err := retry(ctx, s, s.deadlines.Read, "load", func(ctx context.Context, c *client.Client) (page, error) {
+		next, load := max(from, 0), call{what: "load", limit: s.deadlines.Read}
+		for ; ; load.begun = true {
+			p, err := retry(ctx, s, load, func(ctx context.Context, c *client.Client) (page, error) {
 				options := client.ReadStreamOptions{From: client.Revision(uint64(next))}
 				r, err := c.ReadStream(ctx, stream, options, streamPageEvents)
 				return readPage(r, err, streamPageEvents)
@@ -63,8 +63,8 @@ func (s *Store) ReadAll(ctx context.Context, after eventstore.Position, filter e
 // readAll filters here, since the client has no filter for reads.
 func (s *Store) readAll(ctx context.Context, after eventstore.Position, filter eventstore.Filter) iter.Seq2[eventstore.Recorded, error] {
 	return func(yield func(eventstore.Recorded, error) bool) {
-		for {
-			p, err := retry(ctx, s, s.deadlines.Read, "read log", func(ctx context.Context, c *client.Client) (page, error) {
+		for read := (call{what: "read log", limit: s.deadlines.Read}); ; read.begun = true {
+			p, err := retry(ctx, s, read, func(ctx context.Context, c *client.Client) (page, error) {
 				r, err := c.ReadAll(ctx, client.ReadAllOptions{From: fromPosition(after)}, allPageEvents)
 				return readPage(r, err, allPageEvents)
 			})

@@ -43,8 +43,9 @@ type Log interface {
 	ReadAll(ctx context.Context, after eventstore.Position, filter eventstore.Filter) iter.Seq2[eventstore.Recorded, error]
 }
 
-// Deadlines are upper bounds; the caller's context may end a call earlier. Zero
-// means the default.
+// Deadlines are upper bounds; the caller's context may end a call earlier, and a
+// server that is known to be away ends it after a moment unless it was under way
+// before. Zero means the default.
 type Deadlines struct {
 	// Append bounds an append with all its retries. Default 10 s.
 	Append time.Duration
@@ -78,8 +79,8 @@ type Store struct {
 
 var _ eventstore.Store = (*Store)(nil)
 
-// Open starts connecting and returns at once: the server may be away, calls
-// wait for it within their deadlines. It fails on an unusable configuration.
+// Open starts connecting and returns at once: the server may be away, and calls
+// wait a moment for it. It fails on an unusable configuration.
 func Open(cfg Config) (*Store, error) {
 	conf, err := clientConfiguration(cfg)
 	if err != nil {
@@ -132,11 +133,11 @@ func (s *Store) Stats() Stats {
 
 // Ready asks the server for the end of its log, waiting for it a moment.
 func (s *Store) Ready(ctx context.Context) error {
-	_, err := retry(ctx, s, s.deadlines.Probe, "ask event store", lastPosition)
+	_, err := retry(ctx, s, call{what: "ask event store", limit: s.deadlines.Probe}, lastPosition)
 	return err
 }
 
 // Head is the position of the newest event, the server's own included.
 func (s *Store) Head(ctx context.Context) (eventstore.Position, error) {
-	return retry(ctx, s, s.deadlines.Read, "read end of log", lastPosition)
+	return retry(ctx, s, call{what: "read end of log", limit: s.deadlines.Read}, lastPosition)
 }

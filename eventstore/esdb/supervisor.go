@@ -20,6 +20,10 @@ const (
 	// longestPause between two attempts to reach the server, before jitter of half
 	// of it. It bounds how late the server's return is noticed.
 	longestPause = 500 * time.Millisecond
+	// returnGrace is how long a new call waits for a server that is known to be
+	// away: long enough for a server that is back to be found again, so that a
+	// short outage is ridden out.
+	returnGrace = 1500 * time.Millisecond
 )
 
 // supervisor owns the client. It hands out a connection only after the server
@@ -46,6 +50,7 @@ type supervisor struct {
 	closing     bool
 	current     *connection   // nil while the server is away
 	gate        chan struct{} // closed when current is set
+	away        chan struct{} // closed when the lost server was looked for in vain
 	cause       error         // why the server is away
 	connections uint64
 }
@@ -66,6 +71,7 @@ func supervise(conf client.Configuration, probe time.Duration, logger *slog.Logg
 		closed: make(chan struct{}),
 		lost:   make(chan struct{}, 1),
 		gate:   make(chan struct{}),
+		away:   make(chan struct{}),
 		cause:  errors.New("not connected yet"),
 	}
 	sv.running.Add(1)
@@ -92,9 +98,7 @@ func (sv *supervisor) connect() bool {
 		if err == nil {
 			return sv.publish(conn)
 		}
-		sv.mu.Lock()
-		sv.cause = err
-		sv.mu.Unlock()
+		sv.missing(err, failures == 0)
 		if failures == 0 {
 			sv.logger.Warn("event store does not answer, trying on", "error", err)
 		} else {
@@ -103,6 +107,17 @@ func (sv *supervisor) connect() bool {
 		if !pause.wait(context.Background(), sv.closed) {
 			return false
 		}
+	}
+}
+
+// missing notes that the server does not answer, the first time since it was
+// lost or once more.
+func (sv *supervisor) missing(cause error, first bool) {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	sv.cause = cause
+	if first {
+		close(sv.away)
 	}
 }
 
@@ -154,28 +169,54 @@ func (sv *supervisor) publish(conn *connection) bool {
 	return true
 }
 
-// acquire waits for a connection; every acquire needs its release.
-func (sv *supervisor) acquire(ctx context.Context) (*connection, error) {
-	for {
-		sv.mu.Lock()
-		if sv.closing {
-			sv.mu.Unlock()
-			return nil, errClosed
+// acquire waits for a connection; every acquire needs its release. Who is not
+// patient waits only a moment for a server that is known to be away.
+func (sv *supervisor) acquire(ctx context.Context, patient bool) (*connection, error) {
+	conn, gate, away, err := sv.use()
+	if conn != nil || err != nil {
+		return conn, err
+	}
+	grace := time.NewTimer(returnGrace)
+	defer grace.Stop()
+	for waited := false; ; {
+		if patient || !waited {
+			away = nil
 		}
-		if conn := sv.current; conn != nil {
-			conn.calls++
-			sv.mu.Unlock()
-			return conn, nil
-		}
-		gate, cause := sv.gate, sv.cause
-		sv.mu.Unlock()
 		select {
 		case <-gate:
 		case <-sv.closed:
+		case <-grace.C:
+			waited = true
+		case <-away:
+			return nil, sv.absence()
 		case <-ctx.Done():
-			return nil, &awayError{cause: cause}
+			return nil, sv.absence()
+		}
+		if conn, gate, away, err = sv.use(); conn != nil || err != nil {
+			return conn, err
 		}
 	}
+}
+
+// use takes the current connection. There is none while the server is away:
+// gate then opens when it is back, and away when it was looked for in vain.
+func (sv *supervisor) use() (conn *connection, gate, away <-chan struct{}, err error) {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	if sv.closing {
+		return nil, nil, nil, errClosed
+	}
+	if sv.current != nil {
+		sv.current.calls++
+	}
+	return sv.current, sv.gate, sv.away, nil
+}
+
+// absence is why nobody is connected.
+func (sv *supervisor) absence() error {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	return &awayError{cause: sv.cause}
 }
 
 func (sv *supervisor) release(conn *connection) {
@@ -199,7 +240,7 @@ func (sv *supervisor) judge(conn *connection, err error) {
 		return
 	}
 	sv.current = nil
-	sv.gate = make(chan struct{})
+	sv.gate, sv.away = make(chan struct{}), make(chan struct{})
 	sv.cause = err
 	sv.retireLocked(conn)
 	sv.mu.Unlock()

@@ -95,6 +95,19 @@ func TestLimits(t *testing.T) {
 	mustAppend(t, l, strings.Repeat("x", MaxStreamName), NoStream, someEvents(1)...)
 }
 
+// TestMoreThanTheQueueHolds: very many small events count more in the queue of writes than there is room for, and must
+// not wait for it for ever.
+func TestMoreThanTheQueueHolds(t *testing.T) {
+	l := openTest(t, vfs.NewMem())
+	many := make([]EventData, queueBytes/256)
+	for i := range many {
+		many[i] = EventData{ID: uuid.New(), Type: "t"}
+	}
+	size, err := l.validate(&Write{Stream: "a", Expected: NoStream, Events: many})
+	require.NoError(t, err)
+	require.True(t, l.queued.TryAcquire(int64(size)))
+}
+
 // TestMaxAge lets events expire. Expired events are an empty read, not a missing stream, and stay in the whole log.
 func TestMaxAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

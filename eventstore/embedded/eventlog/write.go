@@ -104,7 +104,8 @@ func (l *Log) Submit(ctx context.Context, w *Write, reply chan<- *Write) error {
 	}
 }
 
-// validate checks what needs no knowledge of the log and returns about how many bytes the write holds.
+// validate checks what needs no knowledge of the log and returns about how many bytes the write holds, at most as many
+// as the queue takes: a write of very many small events waits for an empty queue.
 func (l *Log) validate(w *Write) (int, error) {
 	if err := ValidateStreamName(w.Stream); err != nil {
 		return 0, err
@@ -128,7 +129,7 @@ func (l *Log) validate(w *Write) (int, error) {
 	if size > l.opts.MaxAppendBytes {
 		return 0, &AppendTooLargeError{Size: size, Max: l.opts.MaxAppendBytes}
 	}
-	return size + 256*(len(w.Events)+1), nil
+	return min(size+256*(len(w.Events)+1), queueBytes), nil
 }
 
 // ValidateStreamName says whether a stream of this name can exist.
