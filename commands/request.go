@@ -24,6 +24,9 @@ type Request struct {
 	Correlation uuid.UUID // zero: the request itself
 	Causation   uuid.UUID // zero: the request itself
 	Traceparent string
+	// Held tells whether this run of the request is still its only one; nil means
+	// that no other can begin before it ends. Who has lost that appends nothing.
+	Held func() bool
 
 	mu       sync.Mutex
 	ids      uint64
@@ -99,3 +102,6 @@ func (r *Request) causation() uuid.UUID {
 	}
 	return r.ID
 }
+
+// overtaken tells that another run of the request may have begun.
+func (r *Request) overtaken() bool { return r.Held != nil && !r.Held() }

@@ -173,3 +173,73 @@ func makeAndGrow(times int) commands.Command[thing] {
 		return events, nil
 	}}}
 }
+
+// overtaken is the first run of a request whose other run is done, or under way.
+func overtaken(id uuid.UUID, held func() bool) context.Context {
+	return requestOf(&commands.Request{ID: id, Now: now, Dialect: "test", Held: held})
+}
+
+// A run that stood still for so long that another has run meanwhile does not
+// know of that one, and must not decide on top of it.
+func TestOvertakenRunDoesNotDecideAgain(t *testing.T) {
+	w := newWorld(t)
+	b, id := w.bus(), uuid.New()
+	w.must(b, create("x", thingMade{}))
+	first := overtaken(id, func() bool { return false })
+	_, err := commands.Send(retry(id), w.bus(), grow("x"))
+	require.NoError(t, err)
+	_, err = commands.Send(first, b, grow("x"))
+	requireKind(t, fault.Unavailable, err)
+	require.Equal(t, 1, w.fold("x").Size)
+
+	_, err = commands.Send(first, b, create("y", thingMade{Name: "n"}))
+	requireKind(t, fault.Unavailable, err)
+	require.Empty(t, w.events("y"))
+	w.must(b, create("z", thingMade{Name: "n"})) // its claim is free
+	w.requireSound()
+}
+
+// It may also stand still just before its append, which then looks like the
+// other one's sent again. What the other one appended counts.
+func TestOvertakenDuringTheAppend(t *testing.T) {
+	w := newWorld(t)
+	first, second, id := w.bus(), w.bus(), uuid.New()
+	held := true
+	w.store.SetHook(func(_ context.Context, c memory.Call) memory.Verdict {
+		if held && c.Op == memory.OpAppend && c.Stream == stream("x") {
+			held = false
+			_, err := commands.Send(retry(id), second, makeAndGrow(0))
+			require.NoError(t, err)
+		}
+		return memory.Pass
+	})
+	got, err := commands.Send(overtaken(id, func() bool { return held }), first, makeAndGrow(0))
+	require.NoError(t, err)
+	require.Len(t, w.events("x"), 1)
+	require.Equal(t, w.fold("x"), got.State)
+	w.requireCacheTrue(first)
+}
+
+// What another run appends while a repeated one looks for it shows all the same.
+func TestRepeatedCommandLooksAfterItsBaseline(t *testing.T) {
+	w := newWorld(t)
+	id := uuid.New()
+	var b *commands.Bus
+	looked := false
+	b = newBus(slowReader{w.store, func() {
+		if looked {
+			return
+		}
+		looked = true
+		_, err := commands.Send(retry(id), w.bus(), grow("x"))
+		require.NoError(t, err)
+		// Somebody else's look brings it into the cache.
+		_, _, err = commands.Load[thing](context.Background(), b, stream("x"))
+		require.NoError(t, err)
+	}})
+	w.must(w.bus(), create("x", thingMade{}))
+	again, err := commands.Send(retry(id), b, grow("x"))
+	require.NoError(t, err)
+	require.Equal(t, 1, w.fold("x").Size)
+	require.Equal(t, 1, again.State.Size)
+}

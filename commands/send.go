@@ -83,11 +83,6 @@ func run[S domain.State[S]](ctx context.Context, b *Bus, s *sending, cmd Command
 		return Result[S]{}, err
 	}
 	defer b.turns.leave(s.stream)
-	if s.request.Retry {
-		if done, found, err := earlier[S](ctx, b, s); found || err != nil {
-			return done, err
-		}
-	}
 	result, err := attempt(ctx, b, s, cmd)
 	b.giveBack(ctx, s)
 	return result, err
@@ -99,6 +94,13 @@ func attempt[S domain.State[S]](ctx context.Context, b *Bus, s *sending, cmd Com
 	l := loader{ctx: ctx, bus: b}
 	env := Env{Now: s.request.Now.UTC().Round(0), Actor: s.actor} // as it reads back from JSON
 	base := cached[S](b, s.stream)
+	// Looked for after the baseline was taken: what another run of the request
+	// appends later than that shows when this one appends.
+	if s.request.Retry {
+		if done, found, err := earlier[S](ctx, b, s); found || err != nil {
+			return done, err
+		}
+	}
 	for range maxDecisions {
 		result, err := once(l, s, cmd, &env, base)
 		lost := isWrongRevision(err)
@@ -156,11 +158,10 @@ func looks[S domain.State[S]](cmd Command[S]) bool {
 	return refers || explores
 }
 
-// appended is the result of an append. When the request ran before, its first
-// append may have arrived only now and stand in the place of this one, so what
-// the log says counts.
+// appended is the result of an append. When the request has another run, that
+// one's append may stand in the place of this one, so what the log says counts.
 func appended[S domain.State[S]](ctx context.Context, b *Bus, s *sending, result Result[S]) (Result[S], error) {
-	if !s.request.Retry {
+	if !s.request.Retry && !s.request.overtaken() {
 		return result, nil
 	}
 	logged, _, err := earlier[S](ctx, b, s)
@@ -202,6 +203,9 @@ func commit[S domain.State[S]](ctx context.Context, b *Bus, s *sending, env Env,
 		return Result[S]{}, err
 	}
 	b.reach("append: before")
+	if s.request.overtaken() { // the baseline may hold what the other run did
+		return Result[S]{}, errOvertaken()
+	}
 	checked := time.Now()
 	receipt, err := b.store.Append(ctx, s.stream, base.revision, proposed)
 	if err != nil {
@@ -214,7 +218,7 @@ func commit[S domain.State[S]](ctx context.Context, b *Bus, s *sending, env Env,
 	for _, k := range held {
 		delete(s.taken, k)
 	}
-	if !s.request.Retry { // see appended
+	if !s.request.Retry && !s.request.overtaken() { // see appended
 		keep(b, s.stream, folded[S]{state: after, revision: receipt.Revision, checked: checked})
 	}
 	for _, claim := range leaving {
@@ -222,6 +226,12 @@ func commit[S domain.State[S]](ctx context.Context, b *Bus, s *sending, env Env,
 		b.reach("claim: released")
 	}
 	return Result[S]{State: after, Revision: receipt.Revision, Position: receipt.Position, Events: events}, nil
+}
+
+func errOvertaken() error {
+	f := fault.New(fault.Unavailable, "request.overtaken", "another run of this request has taken over; try again")
+	f.RetryAfter = time.Second
+	return f
 }
 
 // newOrganizationsVisible stops an actor from putting something into an

@@ -45,7 +45,7 @@ func (s *Server) serve() {
 
 	d := readqlik.Describe(base("qlik"))
 	if s.config.RateLimits {
-		d.Limit = qlikLimits()
+		d.Limit = readqlik.NewRates(contents.Users).Take
 	}
 	qlik := httpx.NewAPI(d)
 	writeqlik.Register(writeqlik.Config{API: qlik, Bus: s.bus, Reads: readqlik.Register(qlik, reader)})
@@ -69,17 +69,6 @@ func principal(ctx context.Context) string {
 	return actor.Tenant.String() + "/" + actor.UserID.String()
 }
 
-// qlikLimits are Qlik's documented rates: per minute, averaged over five of
-// them, for each user of a tenant.
-func qlikLimits() func(ctx context.Context, tier string) error {
-	minutes := func(n int) httpx.Rate { return httpx.Rate{PerMinute: n, Window: 5 * time.Minute} }
-	limiter := httpx.NewLimiter(map[string]httpx.Rate{readqlik.Tier1: minutes(1000), readqlik.Tier2: minutes(100), readqlik.Special: minutes(200)})
-	return func(ctx context.Context, tier string) error {
-		actor, _ := domain.ActorOf(ctx)
-		return limiter.Take(actor.Tenant.String()+"/"+actor.UserID.String(), tier)
-	}
-}
-
 // requests hands the request of a write on to the commands.
 func requests(dialect string) httpx.Middleware {
 	return func(op *httpx.Operation, next httpx.Handler) httpx.Handler {
@@ -89,7 +78,7 @@ func requests(dialect string) httpx.Middleware {
 		return func(w http.ResponseWriter, r *http.Request) error {
 			ctx := r.Context()
 			in := idempotency.From(ctx)
-			request := &commands.Request{ID: in.ID, Now: in.Now.UTC().Truncate(time.Microsecond), Retry: in.Retry, Dialect: dialect, Traceparent: httpx.Traceparent(ctx)}
+			request := &commands.Request{ID: in.ID, Now: in.Now.UTC().Truncate(time.Microsecond), Retry: in.Retry, Held: in.Held, Dialect: dialect, Traceparent: httpx.Traceparent(ctx)}
 			return next(w, r.WithContext(commands.WithRequest(ctx, request)))
 		}
 	}

@@ -2,15 +2,18 @@ package httpx
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"mime"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"docket/domain/fault"
 
@@ -21,23 +24,23 @@ import (
 const bodyStall = 15 * time.Second
 
 // bodyReader is a request body within its limit. Its errors are faults. The read
-// deadline moves on while bytes arrive and is taken away at the end: left alone
-// it would cancel the context of a handler that works longer than it.
+// deadline moves on while bytes arrive, though not beyond the operation's time,
+// and is taken away at the end: left alone it would cancel the context of a
+// handler that works longer than it. A body that is not read to its end keeps the
+// deadline, since net/http reads on before it answers.
 type bodyReader struct {
 	io.ReadCloser
-	req  *Request
-	left int64
+	req   *Request
+	left  int64
+	until time.Time // zero for no end
 }
 
 func (b *bodyReader) Read(p []byte) (int, error) {
-	deadline := http.NewResponseController(b.req.w.ResponseWriter)
-	// A connection without deadlines (a test's recorder) says so; there is
-	// nothing to bound then.
-	_ = deadline.SetReadDeadline(time.Now().Add(bodyStall))
+	b.req.w.awaitBody(b.until)
 	n, err := b.ReadCloser.Read(p)
 	b.left -= int64(n)
-	if err != nil || b.left < 0 {
-		_ = deadline.SetReadDeadline(time.Time{})
+	if err == io.EOF {
+		b.req.w.bodyArrived()
 	}
 	switch {
 	case b.left < 0:
@@ -57,17 +60,23 @@ func (b *bodyReader) stop(f *fault.Error) error {
 	return f
 }
 
-// limitBody puts the operation's limit on the body.
-func limitBody(r *http.Request, req *Request, limit int64) error {
+// limitBody puts the operation's limits of size and time on the body. A negative
+// size is none.
+func limitBody(ctx context.Context, r *http.Request, req *Request, limit int64) error {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	if limit > 0 {
-		if r.ContentLength > limit {
-			return fault.New(fault.TooLarge, "body.too-large", "the body is larger than accepted here")
-		}
-		r.Body = &bodyReader{ReadCloser: r.Body, req: req, left: limit}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return WithStatus(http.StatusUnsupportedMediaType, fault.New(fault.Invalid, "body.coding", "the body must come without a Content-Encoding"))
 	}
+	if limit < 0 {
+		limit = math.MaxInt64
+	}
+	if r.ContentLength > limit {
+		return fault.New(fault.TooLarge, "body.too-large", "the body is larger than accepted here")
+	}
+	until, _ := ctx.Deadline()
+	r.Body = &bodyReader{ReadCloser: r.Body, req: req, left: limit, until: until}
 	return nil
 }
 
@@ -112,6 +121,10 @@ func (c *jsonCheck) run(r *http.Request, req *Request) (func(), error) {
 		return release, WithStatus(http.StatusUnsupportedMediaType, fault.New(fault.Invalid, "body.type", "the body must be application/json"))
 	}
 	r.Header["Content-Type"] = jsonType
+	if !utf8.Valid(data) {
+		// A decoder would put replacement characters in place of what was sent.
+		return release, fault.New(fault.Invalid, "body.malformed", "the body is not UTF-8")
+	}
 	var value any
 	if err := json.Unmarshal(data, &value); err != nil {
 		return release, malformed(err)
@@ -122,6 +135,10 @@ func (c *jsonCheck) run(r *http.Request, req *Request) (func(), error) {
 }
 
 var jsonType = []string{"application/json"}
+
+// maxProblems is how many problems with a body are told: a long list of wrong
+// items must not cost more than it did to send.
+const maxProblems = 100
 
 // validate adds what the schema refuses, but for what is reported already.
 func (c *jsonCheck) validate(value any, req *Request) {
@@ -141,9 +158,12 @@ next:
 		}
 		x := field(d.ErrorDetail())
 		for _, known := range req.problems {
-			if known.Path == x.Path {
+			if known.Path == x.Path && known.In == x.In {
 				continue next
 			}
+		}
+		if len(req.problems) >= maxProblems {
+			return
 		}
 		req.problems = append(req.problems, x)
 	}

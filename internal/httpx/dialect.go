@@ -107,6 +107,7 @@ type Op struct {
 	Permission string // asked of Dialect.Allow; empty asks nothing
 	RateTier   string // asked of Dialect.Limit; empty asks nothing
 	Public     bool   // no authentication, no permission
+	ReadOnly   bool   // changes nothing whatever its method says: a search by POST
 
 	Success  int           // status of success; 0 = 200, or 204 without a body
 	MaxBody  int64         // bytes; 0 = DefaultMaxBody
@@ -127,13 +128,13 @@ type Operation struct {
 // OperationID is the operation's name in document, metrics and logs.
 func (o *Operation) OperationID() string { return o.Dialect + "." + o.ID }
 
-// Writes tells whether the operation is meant to change something by its method.
+// Writes tells whether the operation is meant to change something.
 func (o *Operation) Writes() bool {
 	switch o.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
 		return false
 	}
-	return true
+	return !o.ReadOnly
 }
 
 // API is a dialect with its registered operations. It is an http.Handler; all

@@ -51,6 +51,9 @@
 //	RawBody []byte           `contentType:"application/x-www-form-urlencoded"` // undecoded
 //	RawBody multipart.Form                                 // uploads; raise Op.MaxBody
 //
+// A query that is not well percent-encoded is refused, since a filter that nobody
+// can read must not be taken for none; a semicolon is part of a value.
+//
 // Parameters that have no fixed name (name[contains]=x) are read from the request
 // by a resolver: a method Resolve(huma.Context) []error on the input struct or on
 // a struct embedded in it, which may return faults (fault.InvalidQuery).
@@ -70,7 +73,7 @@
 //	optional object          Sub   *Sub             `json:"sub,omitempty"`
 //	a whole body that is a list: Body []T
 //
-// Unknown members are ignored. Names match without regard to case, as Go's and
+// Bodies are UTF-8 without a Content-Encoding. Unknown members are ignored. Names match without regard to case, as Go's and
 // .NET's decoders do, and a member written twice (in any case) is refused, since
 // validator and decoder could look at different ones. Null is refused wherever
 // the Go type cannot hold it (pointers, Optional and `nullable:"true"` can).

@@ -30,7 +30,9 @@ var statusOf = map[fault.Kind]int{
 	fault.Unavailable:     http.StatusServiceUnavailable,
 }
 
-// statusClientGone is logged when the client went away first. Nobody sees it.
+// statusClientGone is logged and counted when the client went away first. Nobody
+// sees it, and no middleware: to one that keeps answers it would look like the
+// outcome of the request.
 const statusClientGone = 499
 
 // WithStatus makes f answer with a status of its own instead of its kind's.
@@ -150,9 +152,7 @@ func byStatus(status int, public string) *fault.Error {
 func (a *API) render(ctx context.Context, req *Request, err error) *failure {
 	f, status := a.resolve(ctx, err)
 	req.failure = f
-	if errors.Is(ctx.Err(), context.Canceled) && status >= 500 {
-		status = statusClientGone
-	}
+	req.gone = errors.Is(ctx.Err(), context.Canceled) && status >= 500
 	shown := &fault.Error{Kind: f.Kind, Code: f.Code, Public: f.Public, Fields: f.Fields, RetryAfter: f.RetryAfter}
 	if f.Kind == fault.Internal {
 		shown = &fault.Error{Kind: fault.Internal, Code: "internal", Public: "something went wrong on our side"}
@@ -242,8 +242,9 @@ func (r *Request) humaError(status int, msg string, errs []error) error {
 	if r.body != nil {
 		return r.body
 	}
-	if f, ok := first[*fault.Error](errs); ok {
-		return f
+	own, resolved := first[*fault.Error](errs)
+	if resolved && (own.Kind != fault.Invalid || len(r.problems)+len(errs) == 1) {
+		return own
 	}
 	switch {
 	case status >= 500:
@@ -254,6 +255,11 @@ func (r *Request) humaError(status int, msg string, errs []error) error {
 	fields := append([]fault.Field(nil), r.problems...)
 	for _, err := range errs {
 		var d huma.ErrorDetailer
+		var f *fault.Error
+		if errors.As(err, &f) && len(f.Fields) > 0 {
+			fields = append(fields, f.Fields...)
+			continue
+		}
 		if !errors.As(err, &d) {
 			fields = append(fields, fault.Field{Message: err.Error()})
 			continue

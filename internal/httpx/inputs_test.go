@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +117,7 @@ type step struct {
 func TestParametersOfAnyName(t *testing.T) {
 	a := inputsAPI(t)
 	require.JSONEq(t, `["name[contains]=a b"]`, call{method: "GET", path: "/api/v2/filtered?name[contains]=a%20b"}.do(t, a).Body.String())
+	require.JSONEq(t, `["name=a;b=c"]`, call{method: "GET", path: "/api/v2/filtered?name=a;b=c"}.do(t, a).Body.String())
 	require.Equal(t, 200, call{method: "GET", path: "/api/v2/filtered/?x=1"}.do(t, a).Code, "an alias")
 	for path, says := range map[string]string{"name[bad]": "is no operator", "name[odd]": "is odd"} {
 		w := call{method: "GET", path: "/api/v2/filtered?" + path + "=1"}.do(t, a)
@@ -123,6 +125,13 @@ func TestParametersOfAnyName(t *testing.T) {
 		f := problems(t, w).Fields[0]
 		require.Equal(t, named{"query", path, says}, f)
 	}
+}
+
+func TestProblemsOfAResolverJoinTheOthers(t *testing.T) {
+	w := call{method: "GET", path: "/api/v2/filtered?name[bad]=1&other=%"}.do(t, inputsAPI(t))
+	require.Equal(t, 400, w.Code)
+	require.ElementsMatch(t, []named{{"query", "name[bad]", "is no operator"},
+		{"query", "other", "is not percent-encoded: write % as %25"}}, problems(t, w).Fields)
 }
 
 func TestFormBodies(t *testing.T) {
@@ -162,8 +171,12 @@ func TestUploads(t *testing.T) {
 		inputsAPI(t).ServeHTTP(w, r)
 		return w
 	}
+	t.Setenv("TMPDIR", t.TempDir())
 	w := upload(50 << 10)
 	require.Equal(t, 200, w.Code, w.Body.String())
+	left, err := os.ReadDir(os.TempDir())
+	require.NoError(t, err)
+	require.Empty(t, left, "files that the upload was kept in")
 	require.JSONEq(t, "51200", w.Body.String())
 	w = upload(65 << 10)
 	require.Equal(t, 413, w.Code, w.Body.String())

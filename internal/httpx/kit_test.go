@@ -158,6 +158,8 @@ func testAPI(t *testing.T, d Dialect) *API {
 		func(_ context.Context, in *struct{ Body *thing }) (*struct{ Body bool }, error) {
 			return &struct{ Body bool }{in.Body != nil}, nil
 		})
+	Register(a, Op{ID: "9", Method: "POST", Path: "/search", Summary: "Search", ReadOnly: true},
+		func(context.Context, *struct{ Body *thing }) (*struct{}, error) { return nil, nil })
 	return a
 }
 
@@ -241,11 +243,14 @@ func TestInvalidRequestsNameTheField(t *testing.T) {
 		"not an object":         {body: `[]`, in: "body", path: "", says: "must be an object"},
 		"malformed":             {body: `{"name":`, path: "-", says: "not well-formed"},
 		"trailing garbage":      {body: `{"name":"a"} x`, path: "-", says: "not well-formed"},
+		"not UTF-8":             {body: "{\"name\":\"a\xff\"}", path: "-", says: "not UTF-8"},
 		"two documents":         {body: `{"name":"a"}{}`, path: "-", says: "not well-formed"},
 		"blank":                 {body: "  \n", path: "-", says: "body is required"},
 		"query below minimum":   {query: "?page=0", body: `{"name":"a"}`, in: "query", path: "page", says: "at least 1"},
 		"query not a number":    {query: "?page=x", body: `{"name":"a"}`, in: "query", path: "page", says: "integer"},
 		"query not in enum":     {query: "?sort_by=Size", body: `{"name":"a"}`, in: "query", path: "sort_by", says: "one of"},
+		"query cut short":       {query: "?get_all=%2", body: `{"name":"a"}`, in: "query", path: "get_all", says: "percent-encoded"},
+		"query by its name":     {query: "?sort%20by=50%&page=1", body: `{"name":"a"}`, in: "query", path: "sort by", says: "percent-encoded"},
 		"query not boolean":     {query: "?get_all=perhaps", body: `{"name":"a"}`, in: "query", path: "get_all", says: "boolean"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -273,6 +278,17 @@ func TestProblemsOfBodyAndParametersComeTogether(t *testing.T) {
 		paths = append(paths, f.In+"."+f.Path)
 	}
 	require.ElementsMatch(t, []string{"body.name", "body.count", "body.owner", "query.page", "path.id"}, paths)
+}
+
+// A list of nothing but wrong items costs no more to answer than a short one.
+func TestProblemsHaveAnEnd(t *testing.T) {
+	for _, body := range []string{`[` + strings.Repeat("5,", 200_000) + `5]`, `[` + strings.Repeat("null,", 100_000) + `5]`} {
+		w := call{method: "DELETE", path: "/api/v2/things", body: body}.do(t, testAPI(t, testDialect()))
+		require.Equal(t, 400, w.Code)
+		fields := problems(t, w).Fields
+		require.Len(t, fields, maxProblems)
+		require.Equal(t, "[99]", fields[99].Path)
+	}
 }
 
 func TestArrayBodies(t *testing.T) {
@@ -307,6 +323,7 @@ func TestTransportErrorsAreInTheDialect(t *testing.T) {
 		"empty parameter":  {call: call{method: "PUT", path: "/api/v2/things/", body: good}, status: 404},
 		"wrong method":     {call: call{method: "PATCH", path: "/api/v2/things"}, status: 405, header: [2]string{"Allow", "DELETE, OPTIONS"}},
 		"media type":       {call: call{method: "PUT", path: thingPath, body: good, header: []string{"Content-Type", "text/plain"}}, status: 415},
+		"content coding":   {call: call{method: "PUT", path: thingPath, body: good, header: []string{"Content-Encoding", "gzip"}}, status: 415},
 		"too large":        {call: call{method: "PUT", path: thingPath, body: `{"name":"` + strings.Repeat("a", 600) + `"}`}, status: 413},
 		"no credential":    {call: call{method: "PUT", path: thingPath, body: good, as: "nobody"}, status: 401, header: [2]string{"WWW-Authenticate", "Bearer"}},
 		"no permission":    {call: call{method: "PUT", path: thingPath, body: `{`, as: "guest"}, status: 403},

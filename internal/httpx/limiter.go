@@ -54,27 +54,41 @@ func (l *Limiter) Close() { l.buckets.StopAllGoroutines() }
 
 // Take takes one request of a key from a tier's budget, or answers a Limited
 // fault that says when there is one again. A tier that does not exist is an error.
-func (l *Limiter) Take(key, tier string) error {
+func (l *Limiter) Take(key, tier string) error { return l.TakeTimes(key, tier, 1) }
+
+// TakeTimes is Take where the key has so many times the tier's budget. The
+// number may change from one request to the next.
+func (l *Limiter) TakeTimes(key, tier string, times float64) error {
 	r, ok := l.tiers[tier]
 	if !ok {
 		return fmt.Errorf("rate tier %q does not exist", tier)
 	}
+	perSecond, burst := r.bucket(times)
 	bucket, _ := l.buckets.ComputeIfAbsent(bucketKey{key, tier}, func() (*rate.Limiter, bool) {
-		window := r.Window
-		if window == 0 {
-			window = time.Minute
-		}
-		burst := max(1, int(float64(r.PerMinute)*window.Minutes()))
-		return rate.NewLimiter(rate.Limit(float64(r.PerMinute)/60), burst), false
+		return rate.NewLimiter(perSecond, burst), false
 	})
 	now := l.now()
-	taken := bucket.ReserveN(now, 1)
-	wait := taken.DelayFrom(now)
-	if wait == 0 {
+	if bucket.Limit() != perSecond {
+		bucket.SetLimitAt(now, perSecond)
+		bucket.SetBurstAt(now, burst)
+	}
+	// No reservation that is given back: of several at once some are not, and
+	// who goes on asking would run into debt.
+	if bucket.AllowN(now, 1) {
 		return nil
 	}
-	taken.CancelAt(now)
 	f := fault.New(fault.Limited, "limited", "too many requests")
-	f.RetryAfter = wait
+	missing := (1 - bucket.TokensAt(now)) / float64(perSecond)
+	f.RetryAfter = max(time.Duration(missing*1000)*time.Millisecond, time.Millisecond)
 	return f
+}
+
+// bucket is what so many times the rate means for a token bucket.
+func (r Rate) bucket(times float64) (perSecond rate.Limit, burst int) {
+	window := r.Window
+	if window == 0 {
+		window = time.Minute
+	}
+	perMinute := float64(r.PerMinute) * times
+	return rate.Limit(perMinute / 60), max(1, int(perMinute*window.Minutes()))
 }

@@ -1,6 +1,7 @@
 package httpx
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -8,6 +9,47 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
+
+// Who keeps asking while there is nothing left runs into no debt.
+func TestLimiterWithManyAtOnce(t *testing.T) {
+	now := time.Now()
+	l := NewLimiter(map[string]Rate{"slow": {PerMinute: 6}})
+	defer l.Close()
+	l.now = func() time.Time { return now }
+	var callers sync.WaitGroup
+	for range 8 {
+		callers.Go(func() {
+			for range 2000 {
+				_ = l.Take("jane", "slow")
+			}
+		})
+	}
+	callers.Wait()
+	require.Equal(t, 10*time.Second, fault.Of(l.Take("jane", "slow")).RetryAfter)
+	now = now.Add(10 * time.Second)
+	require.NoError(t, l.Take("jane", "slow"))
+}
+
+func TestLimiterOfChangingSize(t *testing.T) {
+	now := time.Now()
+	l := NewLimiter(map[string]Rate{"slow": {PerMinute: 6}})
+	defer l.Close()
+	l.now = func() time.Time { return now }
+	take := func(times float64) (n int) {
+		for l.TakeTimes("acme", "slow", times) == nil {
+			n++
+		}
+		return n
+	}
+	require.Equal(t, 12, take(2))
+	require.Equal(t, 5*time.Second, fault.Of(l.TakeTimes("acme", "slow", 2)).RetryAfter)
+	now = now.Add(time.Hour)
+	require.Equal(t, 12, take(3), "what there was to take before it grew")
+	now = now.Add(time.Hour)
+	require.Equal(t, 18, take(3))
+	now = now.Add(time.Hour)
+	require.Equal(t, 3, take(0.5))
+}
 
 func TestLimiter(t *testing.T) {
 	now := time.Now()

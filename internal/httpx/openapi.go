@@ -22,7 +22,13 @@ type document struct {
 
 // Document is the OpenAPI 3.1 document.
 func (a *API) Document() ([]byte, error) {
-	a.document.once.Do(func() { a.document.json, a.document.err = json.Marshal(a.huma.OpenAPI()) })
+	a.document.once.Do(func() {
+		doc := a.huma.OpenAPI()
+		// huma's own error body, which no dialect answers with.
+		delete(doc.Components.Schemas.Map(), "ErrorModel")
+		delete(doc.Components.Schemas.Map(), "ErrorDetail")
+		a.document.json, a.document.err = json.Marshal(doc)
+	})
 	return a.document.json, a.document.err
 }
 
@@ -102,7 +108,7 @@ func (a *API) describe(o *Operation) huma.Operation {
 		})
 	}
 	for _, status := range a.errorStatuses(o) {
-		hop.Responses[strconv.Itoa(status)] = a.errorResponse(http.StatusText(status))
+		a.describeError(&hop, status)
 	}
 	hop.Responses["default"] = a.errorResponse("any other error")
 	return hop
@@ -124,6 +130,16 @@ func (a *API) errorStatuses(o *Operation) []int {
 		statuses = append(statuses, http.StatusTooManyRequests)
 	}
 	return statuses
+}
+
+// describeError adds the answer of an error by its status.
+func (a *API) describeError(hop *huma.Operation, status int) {
+	response := a.errorResponse(http.StatusText(status))
+	if status == http.StatusTooManyRequests {
+		response.Headers = map[string]*huma.Param{"Retry-After": {
+			Description: "Seconds to wait before trying again.", Schema: &huma.Schema{Type: huma.TypeInteger}}}
+	}
+	hop.Responses[strconv.Itoa(status)] = response
 }
 
 func (a *API) errorResponse(description string) *huma.Response {
@@ -180,6 +196,10 @@ func (a *API) complete(in, out reflect.Type, hop *huma.Operation) {
 		}
 	}
 	f.parameters(in, a.operation(hop))
+	if hop.RequestBody != nil || a.operation(hop).RequestBody != nil {
+		a.describeError(a.operation(hop), http.StatusRequestEntityTooLarge)
+		a.describeError(a.operation(hop), http.StatusUnsupportedMediaType)
+	}
 }
 
 // operation finds the operation as huma keeps it.

@@ -105,15 +105,24 @@ func (a *API) wrap(o *Operation, check *jsonCheck, endless bool) {
 	found := a.router.last
 	inner := found.handle
 	next := func(w http.ResponseWriter, r *http.Request) error {
+		req := From(r.Context())
+		req.problems = queryProblems(r.URL.RawQuery)
 		if check != nil {
-			release, err := check.run(r, From(r.Context()))
+			release, err := check.run(r, req)
 			defer release()
 			if err != nil {
 				return err
 			}
 		}
+		// net/http removes the files of an upload only from the request that it
+		// made itself; this one is a copy.
+		defer func() {
+			if r.MultipartForm != nil {
+				_ = r.MultipartForm.RemoveAll() // who would hear of a file that stays has been answered
+			}
+		}()
 		inner(w, r)
-		return From(r.Context()).broken
+		return req.broken
 	}
 	for i := len(a.d.Middleware) - 1; i >= 0; i-- {
 		next = a.d.Middleware[i](o, next)
@@ -129,7 +138,7 @@ func (a *API) wrap(o *Operation, check *jsonCheck, endless bool) {
 		ctx, cancel, err := a.admit(r, o, timeout)
 		defer cancel()
 		if err == nil {
-			if err = limitBody(r, req, o.MaxBody); err == nil {
+			if err = limitBody(ctx, r, req, o.MaxBody); err == nil {
 				err = next(w, r.WithContext(ctx))
 			}
 		}
@@ -179,6 +188,8 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, prefix string) {
 	req := From(r.Context())
 	req.api, req.Mount = a, prefix
 	defer a.recover(r, req)
+	// An ordinary character of a value; net/url refuses what holds one.
+	r.URL.RawQuery = strings.ReplaceAll(r.URL.RawQuery, ";", "%3B")
 	path := r.URL.EscapedPath()[len(prefix):]
 	found, values := a.router.find(r.Method, path)
 	if found == nil {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"docket/domain/fault"
@@ -33,6 +34,7 @@ type Request struct {
 	failure  *fault.Error  // what was rendered, with its cause
 	broken   error         // what stopped a stream
 	aborted  bool          // the connection was cut in the middle of an answer
+	gone     bool          // the client left before there was an answer
 }
 
 type requestKey struct{}
@@ -99,6 +101,25 @@ func newRequest(r *http.Request, publicURL string) *Request {
 		req.trace = trace.SpanContextFromContext(ctx)
 	}
 	return req
+}
+
+// queryProblems names parameters that are not well-formed. huma and net/url leave
+// them out, and a list whose filter was left out would show everything.
+func queryProblems(raw string) (found []fault.Field) {
+	if !strings.Contains(raw, "%") {
+		return nil
+	}
+	for pair := range strings.SplitSeq(raw, "&") {
+		if _, err := url.ParseQuery(pair); err == nil || len(found) == maxProblems {
+			continue
+		}
+		name, _, _ := strings.Cut(pair, "=")
+		if plain, err := url.QueryUnescape(name); err == nil {
+			name = plain
+		}
+		found = append(found, fault.Field{In: "query", Path: name, Message: "is not percent-encoded: write % as %25"})
+	}
+	return found
 }
 
 // saneID keeps ids that are safe to log and to send back.

@@ -128,10 +128,14 @@ func TestDocumentOfAnOperation(t *testing.T) {
 	require.Equal(t, "things.edit", at(append(put, "x-permission")...))
 	require.Equal(t, []any{map[string]any{"bearer": []any{}}}, at(append(put, "security")...))
 	require.Equal(t, true, at(append(put, "requestBody", "required")...))
-	for _, status := range []string{"200", "400", "401", "403", "404", "409", "429", "default"} {
+	for _, status := range []string{"200", "400", "401", "403", "404", "409", "413", "415", "429", "default"} {
 		require.NotNil(t, at(append(put, "responses", status)...), status)
 	}
 	require.Equal(t, "#/components/schemas/Envelope", at(append(put, "responses", "409", "content", "application/json", "schema", "$ref")...))
+	require.NotNil(t, at(append(put, "responses", "429", "headers", "Retry-After")...))
+	require.NotContains(t, at("components", "schemas"), "ErrorModel")
+	require.NotContains(t, at("paths", "/api/v2/things/{id}/touch", "post", "responses"), "413")
+	require.NotContains(t, at("paths", "/api/v2/search", "post", "responses"), "409")
 	member := []any{"components", "schemas", "Thing", "properties"}
 	require.Equal(t, "uuid", at(append(member, "owner", "format")...))
 	require.Equal(t, []any{"string", "null"}, at(append(member, "owner", "type")...))
@@ -280,12 +284,85 @@ func TestReadDeadlineIsTakenAway(t *testing.T) {
 	}
 }
 
+// net/http reads what is left of a body before it answers, so the deadline must
+// stand where nobody reads it, and where it is read in part.
+func TestBodiesThatAreNotReadHaveADeadline(t *testing.T) {
+	for status, r := range map[int]*http.Request{
+		401: httptest.NewRequest("PUT", thingPath, strings.NewReader(`{"name":"a"}`)),
+		404: httptest.NewRequest("PUT", "/nothing", strings.NewReader(`{"name":"a"}`)),
+		413: httptest.NewRequest("PUT", "/api/v2/form", io.MultiReader(strings.NewReader(strings.Repeat("a", 5000)))),
+	} {
+		deadlines := &deadlineRecorder{ResponseRecorder: httptest.NewRecorder()}
+		api := testAPI(t, testDialect())
+		if status == 413 {
+			api = inputsAPI(t)
+		}
+		api.ServeHTTP(deadlines, r)
+		require.Equal(t, status, deadlines.Code)
+		require.NotEmpty(t, deadlines.read)
+		require.False(t, deadlines.read[len(deadlines.read)-1].IsZero())
+		require.True(t, deadlines.writeFirst, `"100 Continue" goes out with the first read`)
+	}
+}
+
+// A body may not arrive longer than the operation may take.
+func TestBodiesEndWithTheOperationsTime(t *testing.T) {
+	deadlines := &deadlineRecorder{ResponseRecorder: httptest.NewRecorder()}
+	r := httptest.NewRequest("POST", "/api/v2/brief", strings.NewReader("a=1"))
+	api := NewAPI(testDialect())
+	Register(api, Op{ID: "1", Method: "POST", Path: "/brief", Summary: "Brief", Public: true, Timeout: time.Second},
+		func(context.Context, *struct {
+			RawBody []byte `contentType:"application/x-www-form-urlencoded"`
+		}) (*struct{}, error) {
+			return nil, nil
+		})
+	start := time.Now()
+	api.ServeHTTP(deadlines, r)
+	require.Equal(t, 204, deadlines.Code, deadlines.Body.String())
+	require.Greater(t, len(deadlines.read), 1)
+	require.Less(t, deadlines.read[1].Sub(start), bodyStall)
+}
+
 type deadlineRecorder struct {
 	*httptest.ResponseRecorder
-	read []time.Time
+	read       []time.Time
+	writeFirst bool
 }
 
 func (d *deadlineRecorder) SetReadDeadline(t time.Time) error {
 	d.read = append(d.read, t)
 	return nil
+}
+
+func (d *deadlineRecorder) SetWriteDeadline(time.Time) error {
+	d.writeFirst = d.writeFirst || len(d.read) == 0
+	return nil
+}
+
+// What a client that left was to be told is no outcome of its request: a
+// middleware that keeps answers must see a failure.
+func TestAClientThatLeft(t *testing.T) {
+	var seen int
+	d := testDialect()
+	d.Middleware = []Middleware{func(_ *Operation, next Handler) Handler {
+		return func(w http.ResponseWriter, r *http.Request) error {
+			inner := httptest.NewRecorder()
+			err := next(inner, r)
+			seen = inner.Code
+			return err
+		}
+	}}
+	api := NewAPI(d)
+	Register(api, Op{ID: "1", Method: "POST", Path: "/left", Summary: "Left"},
+		func(ctx context.Context, _ *struct{}) (*struct{}, error) { return nil, ctx.Err() })
+	site, _ := testSite()
+	site.APIs = []*API{api}
+	h := site.Main()
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	r := httptest.NewRequestWithContext(ctx, "POST", "/api/v2/left", nil)
+	r.Header.Set("Authorization", "Bearer editor")
+	h.ServeHTTP(httptest.NewRecorder(), r)
+	require.Equal(t, 500, seen)
+	require.Contains(t, get(t, h, "/metrics").Body.String(), `docket_http_requests_total{dialect="toy",operation="toy.1",status="499"} 1`)
 }

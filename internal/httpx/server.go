@@ -54,6 +54,9 @@ func (in *instruments) instrument(next http.Handler) http.Handler {
 		req := newRequest(r, in.publicURL)
 		req.w = &responseWriter{ResponseWriter: w}
 		w.Header().Set(RequestIDHeader, req.ID)
+		if r.Body != nil && r.Body != http.NoBody {
+			req.w.awaitBody(time.Time{}) // also where nobody will read it
+		}
 		if in.running != nil {
 			in.running.Inc()
 		}
@@ -74,7 +77,10 @@ func (in *instruments) done(r *http.Request, req *Request, took time.Duration) {
 	if req.Operation != nil {
 		operation = req.Operation.OperationID()
 	}
-	if status == 0 {
+	switch {
+	case req.gone:
+		status = statusClientGone
+	case status == 0:
 		status = http.StatusOK
 	}
 	if in.running != nil {

@@ -147,6 +147,9 @@ type shapeCheck struct {
 }
 
 func (c *shapeCheck) report(format string, args ...any) {
+	if len(c.found) >= maxProblems {
+		return
+	}
 	c.found = append(c.found, fault.Field{Path: string(c.path), In: "body", Message: fmt.Sprintf(format, args...)})
 }
 

@@ -54,6 +54,26 @@ func (w *responseWriter) Flush() {
 	}
 }
 
+// awaitBody gives the client time for the next piece of its body, until a moment
+// unless that is zero. The write deadline is for "100 Continue", which net/http
+// sends when the body is first read: that of the answer before may have passed.
+func (w *responseWriter) awaitBody(until time.Time) {
+	now := time.Now()
+	late := now.Add(bodyStall)
+	if !until.IsZero() && until.Before(late) {
+		late = until
+	}
+	// An error means that the connection has no deadlines (a test's recorder).
+	deadline := http.NewResponseController(w.ResponseWriter)
+	_ = deadline.SetWriteDeadline(now.Add(writeStall))
+	_ = deadline.SetReadDeadline(late)
+}
+
+// bodyArrived takes the deadline of awaitBody away.
+func (w *responseWriter) bodyArrived() {
+	_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Time{})
+}
+
 // send writes the header once and keeps the write deadline ahead.
 func (w *responseWriter) send() {
 	if now := time.Now(); now.After(w.deadline) {

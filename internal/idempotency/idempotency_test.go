@@ -30,6 +30,7 @@ type toy struct {
 	pool  *pgxpool.Pool
 	api   *httpx.API
 	seen  []Request
+	asked []byte // what takeOver asks
 	calls atomic.Int32
 	do    func(ctx context.Context) (*httpx.Raw, error)
 }
@@ -88,6 +89,7 @@ type principalKey struct{}
 type post struct {
 	path, body, key, as string
 	method              string
+	ctx                 context.Context // of the connection
 }
 
 func (y *toy) send(p post) *httptest.ResponseRecorder {
@@ -105,6 +107,9 @@ func (y *toy) send(p post) *httptest.ResponseRecorder {
 	r.Header.Set("Authorization", p.as)
 	if p.key != "" {
 		r.Header.Set(KeyHeader, p.key)
+	}
+	if p.ctx != nil {
+		r = r.WithContext(p.ctx)
 	}
 	w := httptest.NewRecorder()
 	y.api.ServeHTTP(w, r)
@@ -288,8 +293,12 @@ func TestADeadRunIsTakenOver(t *testing.T) {
 	held, err := y.store.renew(t.Context(), n, dead.holder)
 	require.NoError(t, err)
 	require.False(t, held)
-	require.NoError(t, y.store.complete(t.Context(), n, dead.holder, answer{Status: 500}))
-	require.NoError(t, y.store.forget(t.Context(), n, dead.holder))
+	held, err = y.store.complete(t.Context(), n, dead.holder, answer{Status: 500})
+	require.NoError(t, err)
+	require.False(t, held)
+	held, err = y.store.forget(t.Context(), n, dead.holder)
+	require.NoError(t, err)
+	require.False(t, held)
 	require.Equal(t, 201, y.send(post{key: "k"}).Code)
 }
 
@@ -303,7 +312,7 @@ func askedOf(t *testing.T, path, body string) []byte {
 
 func TestTheLeaseIsRenewedWhileTheRequestRuns(t *testing.T) {
 	y := newToy(t)
-	y.store.lease = 150 * time.Millisecond
+	y.store.lease = 900 * time.Millisecond
 	good := y.do
 	y.do = func(ctx context.Context) (*httpx.Raw, error) {
 		var first, now time.Time
@@ -319,6 +328,96 @@ func TestTheLeaseIsRenewedWhileTheRequestRuns(t *testing.T) {
 		return good(ctx)
 	}
 	require.Equal(t, 201, y.send(post{key: "k"}).Code)
+}
+
+// thing is the name of a request that somebody without credentials sends.
+func thing(key string) name { return name{"", "toy POST /api/things/{id}", key} }
+
+// takeOver makes a row look as if its run were long dead, and has another run it.
+func (y *toy) takeOver(ctx context.Context) (reservation, error) {
+	if _, err := y.pool.Exec(ctx, "update idempotency.request set lease_until = '-infinity'"); err != nil {
+		return reservation{}, err
+	}
+	return y.store.reserve(ctx, thing("k"), y.asked)
+}
+
+// A run that another has taken over is stopped, and the other one answers.
+func TestAnOvertakenRunDoesNotAnswer(t *testing.T) {
+	for name, do := range map[string]func(context.Context) (*httpx.Raw, error){
+		"done":    func(context.Context) (*httpx.Raw, error) { return httpx.JSON(201, "first") },
+		"refused": func(context.Context) (*httpx.Raw, error) { return nil, fault.InvalidField("name", "no") },
+		"stopped": func(ctx context.Context) (*httpx.Raw, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			y := newToy(t)
+			y.store.lease = 900 * time.Millisecond
+			y.asked = askedOf(t, "/api/things/1", `{"name":"a"}`)
+			var second reservation
+			y.do = func(ctx context.Context) (*httpx.Raw, error) {
+				var err error
+				if second, err = y.takeOver(t.Context()); err != nil {
+					return nil, err
+				}
+				return do(ctx)
+			}
+			w := y.send(post{key: "k"})
+			require.Equal(t, 503, w.Code, w.Body.String())
+			require.NotEmpty(t, w.Header().Get("Retry-After"))
+			require.True(t, second.retry)
+			held, err := y.store.complete(t.Context(), thing("k"), second.holder, answer{Status: 201, Body: []byte("second")})
+			require.NoError(t, err)
+			require.True(t, held)
+			require.Equal(t, "second", y.send(post{key: "k"}).Body.String())
+		})
+	}
+}
+
+// A run that cannot renew its lease is not certain of it once it has run out.
+func TestALeaseIsCertainForItsTime(t *testing.T) {
+	y := newToy(t)
+	n := thing("k")
+	r, err := y.store.reserve(t.Context(), n, []byte("asked"))
+	require.NoError(t, err)
+	r.hold = newHold(time.Now().Add(-lease), lease)
+	require.False(t, r.hold.certain())
+	require.True(t, y.store.prolong(t.Context(), n, r), "nobody has taken over")
+	require.True(t, r.hold.certain())
+
+	r.hold = newHold(time.Now(), lease)
+	y.pool.Close()
+	require.True(t, y.store.prolong(t.Context(), n, r), "an outage, for now")
+	r.hold = newHold(time.Now().Add(-lease), lease)
+	require.False(t, y.store.prolong(t.Context(), n, r))
+}
+
+func TestHandlersCanAskForTheirLease(t *testing.T) {
+	y := newToy(t)
+	y.send(post{key: "k"})
+	require.True(t, y.seen[0].Held())
+	y.send(post{})
+	require.Nil(t, y.seen[1].Held)
+}
+
+// That its client has left says nothing about a request.
+func TestTheClientLeaves(t *testing.T) {
+	y := newToy(t)
+	connected, leave := context.WithCancel(t.Context())
+	good := y.do
+	y.do = func(ctx context.Context) (*httpx.Raw, error) {
+		leave()
+		<-ctx.Done()
+		return nil, fault.New(fault.Unavailable, "store.unavailable", "x").Because(ctx.Err())
+	}
+	y.send(post{key: "k", ctx: connected})
+	y.do = good
+	w := y.send(post{key: "k"})
+	require.Equal(t, 201, w.Code)
+	require.Empty(t, w.Header().Get(ReplayedHeader))
+	require.True(t, y.seen[1].Retry)
+	require.Equal(t, y.seen[0].ID, y.seen[1].ID)
 }
 
 func TestManyAtOnceRunOnce(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"docket/domain/fault"
@@ -42,6 +43,10 @@ type Request struct {
 	Now   time.Time // the same, too
 	Retry bool      // an earlier run may have had effects
 	Keyed bool      // the client named it
+	// Held tells whether this run is the only one of the request for certain; nil
+	// when the client did not name it. What is decided without it may be decided
+	// twice.
+	Held func() bool
 }
 
 type requestKey struct{}
@@ -105,7 +110,7 @@ func (s *Store) once(w http.ResponseWriter, r *http.Request, n name, next httpx.
 	if err != nil {
 		return err
 	}
-	ctx := r.Context()
+	ctx, begun := r.Context(), time.Now()
 	found, err := s.reserve(ctx, n, asked)
 	if err != nil {
 		return storeFault(err)
@@ -119,68 +124,75 @@ func (s *Store) once(w http.ResponseWriter, r *http.Request, n name, next httpx.
 		w.Header().Set(ReplayedHeader, "true")
 		return write(w, found.answer)
 	}
+	found.hold = newHold(begun, s.lease)
 	return s.run(w, r, n, found, next)
 }
 
 // run is one run of a reserved request. The row is settled before the client
-// hears of the outcome, and in any case: also after a panic.
+// hears of the outcome, and in any case: also after a panic. When another run
+// has taken over, the outcome is that one's to tell.
 func (s *Store) run(w http.ResponseWriter, r *http.Request, n name, found reservation, next httpx.Handler) error {
-	ctx, stop := context.WithCancel(With(r.Context(), Request{ID: found.id, Now: found.now, Retry: found.retry, Keyed: true}))
+	ctx, stop := context.WithCancel(With(r.Context(), Request{ID: found.id, Now: found.now, Retry: found.retry, Keyed: true, Held: found.hold.certain}))
 	beating := make(chan struct{})
 	go func() {
 		defer close(beating)
-		s.beat(ctx, n, found.holder)
+		s.beat(ctx, n, found, stop)
 	}()
-	recorded := &recorder{inner: w, header: http.Header{}}
 	settled := false
-	settle := func(f func(context.Context) error) error {
+	settle := func(f settlement) (held bool) {
 		settled = true
 		stop()
 		<-beating
 		// Not the request's context: the client may be gone, the row is not.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), afterwards)
 		defer cancel()
-		err := f(ctx)
+		held, err := f(ctx, n, found.holder)
 		if err != nil {
+			s.logger.Warn("an idempotency key could not be settled; a retry will run again", "cause", err)
 			s.releaseLater(n, found.holder)
 		}
-		return err
+		return held || err != nil
 	}
 	defer func() {
 		if !settled {
-			s.note(settle(func(ctx context.Context) error { return s.release(ctx, n, found.holder) }))
+			settle(s.release)
 		}
 	}()
 
+	recorded := &recorder{inner: w, header: http.Header{}}
 	err := next(recorded, r.WithContext(ctx))
 	recorded.answer.Header = recorded.header
-	status := recorded.answer.Status
+	held := settle(s.ending(found, recorded, err))
 	switch {
+	case recorded.passing:
+		return err
+	case !held:
+		return &fault.Error{Kind: fault.Unavailable, Code: "idempotency-key.overtaken", Public: "another run of this request has taken over; ask again for its outcome", RetryAfter: time.Second}
 	case err != nil:
-		// Decoding refused it; the kit will word the error.
-		if f := fault.Of(err); f.Kind == fault.Invalid || f.Kind == fault.TooLarge {
-			status = http.StatusBadRequest
-		} else {
-			status = http.StatusInternalServerError
-		}
-	case status == 0:
-		status = http.StatusOK
-	}
-	switch {
-	case recorded.passing, status >= 500, status == http.StatusTooManyRequests:
-		s.note(settle(func(ctx context.Context) error { return s.release(ctx, n, found.holder) }))
-	case refused(status) && !found.retry:
-		s.note(settle(func(ctx context.Context) error { return s.forget(ctx, n, found.holder) }))
-	case err == nil:
-		if failed := settle(func(ctx context.Context) error { return s.complete(ctx, n, found.holder, recorded.answer) }); failed != nil {
-			// It has happened, and a retry will find that out by its id.
-			s.note(failed)
-		}
-	}
-	if err != nil || recorded.passing {
 		return err
 	}
 	return write(w, recorded.answer)
+}
+
+// settlement is what a run does with its row at the end. It is false when the row
+// belongs to another run by now.
+type settlement func(ctx context.Context, n name, holder uuid.UUID) (held bool, err error)
+
+// ending chooses by the outcome.
+func (s *Store) ending(found reservation, recorded *recorder, err error) settlement {
+	status := recorded.status(err)
+	switch {
+	case recorded.passing, status >= 500, status == http.StatusTooManyRequests:
+		return s.release
+	case refused(status) && !found.retry:
+		return s.forget
+	case err != nil:
+		return s.release
+	}
+	return func(ctx context.Context, n name, holder uuid.UUID) (bool, error) {
+		// A failure does not undo it: a retry will find it done, by its id.
+		return s.complete(ctx, n, holder, recorded.answer)
+	}
 }
 
 // refused are answers to requests that are wrong in themselves.
@@ -192,8 +204,28 @@ func refused(status int) bool {
 	return false
 }
 
-// beat keeps the lease alive until ctx ends.
-func (s *Store) beat(ctx context.Context, n name, holder uuid.UUID) {
+// hold is what a run knows of its lease without asking. By its own clock, from
+// before the database was asked, a lease ends no later than by the database's.
+type hold struct {
+	begun time.Time
+	until atomic.Int64 // nanoseconds after begun
+}
+
+func newHold(begun time.Time, lease time.Duration) *hold {
+	h := &hold{begun: begun}
+	h.until.Store(int64(lease))
+	return h
+}
+
+// certain tells that no other run can have begun.
+func (h *hold) certain() bool { return time.Since(h.begun) < time.Duration(h.until.Load()) }
+
+func (h *hold) renewed(asked time.Time, lease time.Duration) {
+	h.until.Store(int64(asked.Sub(h.begun) + lease))
+}
+
+// beat keeps the lease alive until ctx ends. When it is lost, stop ends the run.
+func (s *Store) beat(ctx context.Context, n name, run reservation, stop func()) {
 	tick := time.NewTicker(s.lease / 3)
 	defer tick.Stop()
 	for {
@@ -201,21 +233,30 @@ func (s *Store) beat(ctx context.Context, n name, holder uuid.UUID) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			held, err := s.renew(ctx, n, holder)
-			if err == nil && !held {
-				return
-			}
-			if ctx.Err() == nil {
-				s.note(err)
-			}
+		}
+		if !s.prolong(ctx, n, run) {
+			stop()
+			return
 		}
 	}
 }
 
-func (s *Store) note(err error) {
-	if err != nil {
-		s.logger.Warn("an idempotency key could not be settled; a retry will run again", "cause", err)
+// prolong renews a lease. It is false when the run is not alone for certain.
+func (s *Store) prolong(ctx context.Context, n name, run reservation) bool {
+	asked := time.Now()
+	within, cancel := context.WithTimeout(ctx, s.lease/3)
+	defer cancel()
+	held, err := s.renew(within, n, run.holder)
+	switch {
+	case ctx.Err() != nil: // the run has ended
+		return true
+	case err != nil:
+		s.logger.Warn("the lease of an idempotency key was not renewed", "cause", err)
+		return run.hold.certain()
+	case held:
+		run.hold.renewed(asked, s.lease)
 	}
+	return held
 }
 
 func storeFault(err error) error {
@@ -251,6 +292,21 @@ type recorder struct {
 	header  http.Header
 	answer  answer
 	passing bool
+}
+
+// status is what the client would see of an outcome. An error comes of decoding,
+// and the kit will word it.
+func (c *recorder) status(err error) int {
+	if err != nil {
+		if f := fault.Of(err); f.Kind == fault.Invalid || f.Kind == fault.TooLarge {
+			return http.StatusBadRequest
+		}
+		return http.StatusInternalServerError
+	}
+	if c.answer.Status == 0 {
+		return http.StatusOK
+	}
+	return c.answer.Status
 }
 
 func (c *recorder) Header() http.Header {

@@ -129,6 +129,7 @@ type reservation struct {
 	now    time.Time
 	retry  bool      // an earlier run did not finish
 	holder uuid.UUID // of this run
+	hold   *hold     // its lease; nil unless ours to run
 	answer answer
 }
 
@@ -228,28 +229,30 @@ func (s *Store) renew(ctx context.Context, n name, holder uuid.UUID) (bool, erro
 }
 
 // complete stores the answer of a run. A run that has lost its lease stores
-// nothing: the one that took over answers.
-func (s *Store) complete(ctx context.Context, n name, holder uuid.UUID, a answer) error {
+// nothing, and it is false: the one that took over answers.
+func (s *Store) complete(ctx context.Context, n name, holder uuid.UUID, a answer) (held bool, err error) {
 	plain, err := json.Marshal(a)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return s.synchronous(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `
+	err = s.synchronous(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `
 			update idempotency.request set answer = $5
 			where (principal, route, key, holder) = ($1, $2, $3, $4) and answer is null`,
 			n.principal, n.route, n.key, holder, s.sealer.Seal(n.context(), plain))
+		held = tag.RowsAffected() == 1
 		return err
 	})
+	return held, err
 }
 
 // release gives a request up for a later run with the same id and time.
-func (s *Store) release(ctx context.Context, n name, holder uuid.UUID) error {
-	_, err := s.pool.Exec(ctx, `
+func (s *Store) release(ctx context.Context, n name, holder uuid.UUID) (held bool, err error) {
+	tag, err := s.pool.Exec(ctx, `
 		update idempotency.request set lease_until = '-infinity'
 		where (principal, route, key, holder) = ($1, $2, $3, $4) and answer is null`,
 		n.principal, n.route, n.key, holder)
-	return err
+	return tag.RowsAffected() == 1, err
 }
 
 // releaseLater has Run release a request that could not be settled.
@@ -270,7 +273,7 @@ func (s *Store) releaseUnsettled(ctx context.Context) {
 		if time.Now().After(u.until) {
 			continue
 		}
-		if err := s.release(ctx, u.n, u.holder); err != nil {
+		if _, err := s.release(ctx, u.n, u.holder); err != nil {
 			s.mu.Lock()
 			s.unsettled = append(s.unsettled, todo[i:]...)
 			s.mu.Unlock()
@@ -281,12 +284,12 @@ func (s *Store) releaseUnsettled(ctx context.Context) {
 
 // forget removes a request that was refused before it had any effect, so that
 // the client may correct it under the same key.
-func (s *Store) forget(ctx context.Context, n name, holder uuid.UUID) error {
-	_, err := s.pool.Exec(ctx, `
+func (s *Store) forget(ctx context.Context, n name, holder uuid.UUID) (held bool, err error) {
+	tag, err := s.pool.Exec(ctx, `
 		delete from idempotency.request
 		where (principal, route, key, holder) = ($1, $2, $3, $4) and answer is null`,
 		n.principal, n.route, n.key, holder)
-	return err
+	return tag.RowsAffected() == 1, err
 }
 
 // Sweep removes what has expired and tells how many rows that were.

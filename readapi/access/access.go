@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"docket/domain"
@@ -34,20 +35,27 @@ type Resolver struct {
 	pool  *pgxpool.Pool
 	cache *otter.Cache[[sha256.Size]byte, resolved]
 	now   func() time.Time
+	look  func(ctx context.Context, hash [sha256.Size]byte) (resolved, error)
+	era   atomic.Uint64 // ends with Forget
 }
 
 type resolved struct {
 	actor   domain.Actor
 	expires time.Time
 	fault   *fault.Error
+
+	asked time.Time // before the look-up: its rows may be as old
+	era   uint64
 }
 
 // NewResolver reads the directory through pool.
 func NewResolver(pool *pgxpool.Pool) *Resolver {
-	return &Resolver{pool: pool, now: time.Now, cache: otter.Must(&otter.Options[[sha256.Size]byte, resolved]{
+	r := &Resolver{pool: pool, now: time.Now, cache: otter.Must(&otter.Options[[sha256.Size]byte, resolved]{
 		MaximumSize:      maxCached,
 		ExpiryCalculator: otter.ExpiryWriting[[sha256.Size]byte, resolved](freshness),
 	})}
+	r.look = r.lookUp
+	return r
 }
 
 // Bearer resolves the Authorization header of a request. Its errors are faults
@@ -70,11 +78,13 @@ func (r *Resolver) Bearer(ctx context.Context, req *http.Request) (context.Conte
 func (r *Resolver) Key(ctx context.Context, key string) (domain.Actor, error) {
 	hash := sha256.Sum256([]byte(key))
 	found, hit := r.cache.GetIfPresent(hash)
-	if !hit {
+	if !hit || found.era != r.era.Load() || r.now().Sub(found.asked) >= freshness {
+		asked, era := r.now(), r.era.Load()
 		var err error
-		if found, err = r.lookUp(ctx, hash); err != nil {
+		if found, err = r.look(ctx, hash); err != nil {
 			return domain.Actor{}, err
 		}
+		found.asked, found.era = asked, era
 		r.cache.Set(hash, found)
 	}
 	if found.fault != nil {
@@ -87,8 +97,11 @@ func (r *Resolver) Key(ctx context.Context, key string) (domain.Actor, error) {
 }
 
 // Forget drops what was resolved before, for changes that a caller's own next
-// request must see.
-func (r *Resolver) Forget() { r.cache.InvalidateAll() }
+// request must see. What is being looked up meanwhile does not count either.
+func (r *Resolver) Forget() {
+	r.era.Add(1)
+	r.cache.InvalidateAll()
+}
 
 // lookUpSQL reads a key with everything its holder may do and see: the roles
 // given directly, through active groups, and to Everyone of the key's

@@ -48,6 +48,13 @@ func (c *Contents) Empty(ctx context.Context, organization domain.ID, apart []do
 	return fault.New(fault.Conflict, "organization.not-empty", "organization %s still has %s", organization, strings.Join(holds, ", "))
 }
 
+// Users is how many users an organization has who may act.
+func (c *Contents) Users(ctx context.Context, organization domain.ID) (n int64, err error) {
+	err = c.pool.QueryRow(ctx, `select count(*) from rm_directory.user_organizations m join rm_directory.users u on u.id = m.user_id
+		where m.organization_id = $1 and u.kind = 'user' and u.is_active`, organization).Scan(&n)
+	return n, err
+}
+
 // Named is what answers show of a thing that they refer to.
 type Named struct {
 	Name         string

@@ -44,13 +44,6 @@ func Register(api *httpx.API, reader *query.Reader) *Reads {
 	return r
 }
 
-// Tiers of the documented request rates.
-const (
-	Tier1   = "tier1"   // 1,000 requests a minute
-	Tier2   = "tier2"   // 100 requests a minute
-	Special = "special" // 200 requests a minute
-)
-
 // Errors is the documented error body.
 type Errors struct {
 	Errors  []Error `json:"errors"`

@@ -156,6 +156,11 @@ func TestFilters(t *testing.T) {
 			}
 		}
 	})
+	t.Run("links keep a semicolon", func(t *testing.T) {
+		var p page
+		s.Get(base + `?limit=1&filter=name+ne+"a;b"`).Is(http.StatusOK).JSON(&p)
+		require.NotEmpty(t, follow(s, p.Links.Next).Data)
+	})
 	t.Run("refused", func(t *testing.T) {
 		for _, filter := range []string{`colour eq "red"`, `tenantId eq "x"`, `links.self eq "x"`, `assignedRoles eq "x"`, `assignedRoles[name eq "x"]`, `active eq true`,
 			`name (sorted) eq "a"`, `name like "a"`, `name eq 'a'`, `name eq a`, `name eq 5`, `name eq`, `name`, `(name eq "a"`, `name eq "a")`, `not name eq "a"`, `and`,
@@ -163,6 +168,7 @@ func TestFilters(t *testing.T) {
 			strings.Repeat("(", 33) + `name eq "a"` + strings.Repeat(")", 33), `name eq "` + strings.Repeat("x", 8<<10) + `"`, "name eq \"\x00\""} {
 			refused(t, s, filter)
 		}
+		fails(t, s.Get(base+`?filter=name+eq+"50%"`), http.StatusBadRequest, "GROUPS-3", "?filter")
 		fails(t, s.Post(base+"/actions/filter", `{"filter":5}`), http.StatusBadRequest, "GROUPS-3", "/filter")
 		fails(t, s.Post(base+"/actions/filter", `[]`), http.StatusBadRequest, "GROUPS-1", "")
 		fails(t, s.Post(base+"/actions/filter", `{"filter":`), http.StatusBadRequest, "GROUPS-1", "")

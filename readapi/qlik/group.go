@@ -214,7 +214,7 @@ func (r *Reads) registerGroups() {
 	httpx.Register(r.api, httpx.Op{ID: "3", Method: http.MethodGet, Path: "/{groupId}", Summary: "Get group by id", Tags: tags,
 		Permission: "groups.view", RateTier: Tier1, Returns: Group{}}, r.get)
 	httpx.Register(r.api, httpx.Op{ID: "6", Method: http.MethodPost, Path: "/actions/filter", Summary: "Filter groups", Tags: tags,
-		Permission: "groups.view", RateTier: Special, Returns: Groups{}}, r.filter)
+		Permission: "groups.view", RateTier: Special, ReadOnly: true, Returns: Groups{}}, r.filter)
 }
 
 func (r *Reads) list(ctx context.Context, in *Listing) (*httpx.Raw, error) {

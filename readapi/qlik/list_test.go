@@ -187,6 +187,7 @@ func TestLists(t *testing.T) {
 			"sort=--name":                         "?sort",
 			"sort=name,id":                        "?sort",
 			"sort=name+(sorted)":                  "?sort",
+			"limit=5%":                            "?limit",
 			"totalResults=maybe":                  "?totalResults",
 			"systemGroups=maybe":                  "?systemGroups",
 			"systemGroups=true&limit=5":           "?systemGroups",

@@ -20,8 +20,8 @@ const maxSteps = 100
 // operation is one step of a JSON patch. Unknown members are ignored (RFC 6902).
 type operation struct {
 	Op    string          `json:"op" enum:"replace"`
-	Path  string          `json:"path"`
-	Value json.RawMessage `json:"value,omitempty"`
+	Path  string          `json:"path" doc:"Of a group /assignedRoles; of the settings /autoCreateGroups, /syncIdpGroups or /systemGroups/000000000000000000000001/assignedRoles."`
+	Value json.RawMessage `json:"value,omitempty" doc:"Of assignedRoles a list of up to 100 roles, all by id or all by name; of the others true or false."`
 }
 
 // read decodes the value of a step.

@@ -46,7 +46,7 @@ type createGroup struct {
 	Body struct {
 		Name          string        `json:"name" minLength:"1" maxLength:"256"`
 		Status        string        `json:"status,omitempty" enum:"active,"`
-		AssignedRoles assignedRoles `json:"assignedRoles,omitempty"`
+		AssignedRoles assignedRoles `json:"assignedRoles,omitempty" maxItems:"100" doc:"All by id or all by name."`
 	}
 }
 
