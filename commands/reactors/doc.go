@@ -11,5 +11,5 @@
 // What cannot work now (a store is down, a read model is late) is tried again
 // until it works. A panic or any other error stops the reactor at the event, and
 // only this reactor; it says so in its Status and tries again after a while.
-// Nothing is ever skipped.
+// Nothing is skipped unless an operator says so (Engine.Skip).
 package reactors

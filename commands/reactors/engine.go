@@ -23,6 +23,9 @@ type Config struct {
 	// it for good, so its limit does not count them.
 	Pool     *pgxpool.Pool
 	Reactors []Reactor
+	// Prepare makes the tables that the reactions' Writes need. It is called
+	// before a reactor begins, by several at once; nil: there are none.
+	Prepare func(ctx context.Context) error
 	Logger   *slog.Logger // default: slog.Default
 	// Metrics is told what happens. It must not block.
 	Metrics Metrics

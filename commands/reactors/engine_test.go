@@ -93,17 +93,26 @@ type process struct {
 
 // counter is a reactor that counts what is asked.
 func (w *world) counter(start Start) Reactor {
-	bus := commands.NewBus(commands.Config{Store: w.store, Codec: w.codec, Digest: func(a, b string) string { return a + b }, Logger: slog.New(slog.DiscardHandler)})
-	commands.Register[tally](bus, "tally")
+	bus := w.bus()
 	return New("test.counter", start, On(func(ctx context.Context, e asked, _ Event) error {
 		_, err := commands.Send(ctx, bus, count{e.N})
 		return err
 	}))
 }
 
+func (w *world) bus() *commands.Bus {
+	bus := commands.NewBus(commands.Config{Store: w.store, Codec: w.codec, Digest: func(a, b string) string { return a + b }, Logger: slog.New(slog.DiscardHandler)})
+	commands.Register[tally](bus, "tally")
+	return bus
+}
+
 func (w *world) run(reactors ...Reactor) *process {
 	e, err := NewEngine(Config{Store: w.store, Codec: w.codec, Pool: w.pool, Reactors: reactors, Logger: slog.New(slog.DiscardHandler), StoppedFor: 20 * time.Millisecond})
 	require.NoError(w.t, err)
+	return w.start(e)
+}
+
+func (w *world) start(e *Engine) *process {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(ctx) }()
@@ -345,6 +354,116 @@ func TestPoisonStopsOneReactor(t *testing.T) {
 	require.Equal(t, []int{1, 2, 3}, handled)
 }
 
+// Where it stopped is known in all processes, and there an operator can have the
+// event left out.
+func TestSkip(t *testing.T) {
+	w := newWorld(t)
+	var handled atomic.Int32
+	poisoned := New("test.poisoned", AtBeginning, On(func(_ context.Context, e asked, _ Event) error {
+		if e.N == 2 {
+			return errors.New("no \x00 good")
+		}
+		handled.Add(1)
+		return nil
+	}))
+	ids := w.ask(1, 2, 3)
+	engine := func() *Engine {
+		e, err := NewEngine(Config{Store: w.store, Codec: w.codec, Pool: w.pool, Reactors: []Reactor{poisoned}, Logger: slog.New(slog.DiscardHandler), StoppedFor: time.Hour})
+		require.NoError(t, err)
+		return e
+	}
+	ctx, operators := context.Background(), engine() // never runs
+	none, err := operators.Overview(ctx)
+	require.NoError(t, err)
+	require.Nil(t, none[0].Failure)
+	require.ErrorIs(t, operators.Skip(ctx, "test.poisoned", ids[1], "op", "why"), ErrNotStopped)
+	require.ErrorContains(t, operators.Skip(ctx, "test.other", ids[1], "op", "why"), "no reactor")
+	require.ErrorContains(t, operators.Skip(ctx, "test.poisoned", ids[1], "op", ""), "a reason")
+
+	p := w.start(engine())
+	var seen Status
+	require.Eventually(t, func() bool {
+		all, err := operators.Overview(ctx)
+		require.NoError(t, err)
+		seen = all[0]
+		return seen.Failure != nil
+	}, patience, time.Millisecond)
+	require.Equal(t, ids[1], seen.Failure.EventID)
+	require.Equal(t, "asked-"+ids[1].String(), seen.Failure.Stream)
+	require.Less(t, seen.Position, seen.Failure.Position)
+	require.ErrorIs(t, operators.Skip(ctx, "test.poisoned", ids[0], "op", "why"), ErrNotStopped)
+	require.NoError(t, operators.Skip(ctx, "test.poisoned", ids[1], "op", "known bug"))
+
+	require.Nil(t, w.awaitState(p, Live).Failure)
+	w.awaitCheckpoint("test.poisoned", w.head())
+	require.EqualValues(t, 2, handled.Load())
+	all, err := operators.Overview(ctx)
+	require.NoError(t, err)
+	require.Nil(t, all[0].Failure)
+	var who string
+	require.NoError(t, w.pool.QueryRow(ctx, "select actor || ': ' || reason from reactors.skip where event_type = 'test.asked'").Scan(&who))
+	require.Equal(t, "op: known bug", who)
+
+	require.NoError(t, p.stop())
+	w.exec("update reactors.checkpoint set position = 0")
+	w.start(engine())
+	w.awaitCheckpoint("test.poisoned", w.head())
+	require.EqualValues(t, 4, handled.Load(), "it is left out for good")
+}
+
+// What was handled in the end is a failure no more, in no process.
+func TestFailureEnds(t *testing.T) {
+	w := newWorld(t)
+	var sick atomic.Bool
+	sick.Store(true)
+	moody := New("test.moody", AtBeginning, On(func(context.Context, asked, Event) error {
+		if sick.Load() {
+			return errors.New("no good")
+		}
+		return nil
+	}))
+	w.ask(1)
+	p := w.run(moody)
+	failed := func() bool {
+		all, err := p.Overview(context.Background())
+		require.NoError(t, err)
+		return all[0].Failure != nil
+	}
+	require.Eventually(t, failed, patience, time.Millisecond)
+	sick.Store(false)
+	require.Nil(t, w.awaitState(p, Live).Failure)
+	require.Eventually(t, func() bool { return !failed() }, patience, time.Millisecond)
+}
+
+// Who has lost the lock without noticing does what its successor did already.
+func TestTwoOwners(t *testing.T) {
+	w := newWorld(t)
+	bus := w.bus()
+	begun, free, done := make(chan struct{}), make(chan struct{}), make(chan error)
+	slow := New("test.counter", AtBeginning, On(func(ctx context.Context, e asked, _ Event) error {
+		begun <- struct{}{}
+		<-free
+		// Its view of the stream holds what the successor did.
+		_, _, err := commands.Load[tally](context.Background(), bus, count{}.Stream())
+		if err == nil {
+			_, err = commands.Send(context.WithoutCancel(ctx), bus, count{e.N})
+		}
+		done <- err
+		return ctx.Err()
+	}))
+	first := w.run(slow)
+	w.awaitState(first, Live)
+	w.ask(1)
+	<-begun
+	w.exec("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and pid <> pg_backend_pid()")
+	w.run(w.counter(AtBeginning))
+	w.awaitCount(1)
+	close(free)
+	require.NoError(t, <-done)
+	require.Equal(t, []int{1}, w.numbers())
+	require.NoError(t, first.stop())
+}
+
 func TestRefusalsStop(t *testing.T) {
 	for _, c := range []struct {
 		err  error
@@ -430,11 +549,11 @@ func TestAnotherLogIsRefused(t *testing.T) {
 func TestMessageSurvivesTheJourney(t *testing.T) {
 	in := eventstore.Recorded{ID: uuid.New(), Stream: "asked-1", Revision: 3, Position: 1<<63 + 5, Type: "test.asked",
 		Created: time.Date(2030, 1, 2, 3, 4, 5, 6789, time.UTC), Data: []byte(`{"n":1}`), Meta: []byte(`{"dialect":"qlik"}`)}
-	m, err := newMessage(context.Background(), &in, true)
+	m, err := newMessage(context.Background(), &in)
 	require.NoError(t, err)
 	out, err := recorded(m)
 	require.NoError(t, err)
-	require.Equal(t, Event{Recorded: in, MayRepeat: true}, out)
+	require.Equal(t, Event{Recorded: in}, out)
 	for _, key := range []string{MetaRevision, MetaPosition, MetaCreated} {
 		broken := m.Copy()
 		broken.Metadata.Set(key, "x")

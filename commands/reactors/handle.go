@@ -21,14 +21,25 @@ func (r *runner) handle(m *message.Message) error {
 	if err != nil {
 		return err
 	}
-	m.Metadata.Set(MetaMayRepeat, "true") // from the second try on
 	event, meta, err := r.engine.Codec.DecodeRecorded(in.Recorded)
 	if err != nil {
 		return err
 	}
 	in.Meta = meta
-	return r.reactor.reactions[in.Type](r.reactor.acting(m.Context(), in), event, in)
+	writes, err := r.reactor.reactions[in.Type](r.reactor.acting(m.Context(), in), event, in)
+	if err == nil {
+		if out, ok := m.Context().Value(outcomeKey{}).(*outcome); ok {
+			out.writes = writes
+		}
+	}
+	return err
 }
+
+// outcome is what a handler leaves to be written with the checkpoint. It travels
+// in the message's context: the router hands on nothing but messages.
+type outcome struct{ writes []Write }
+
+type outcomeKey struct{}
 
 // again is the middleware that retries for ever what waiting may cure.
 func (r *runner) again(next message.HandlerFunc) message.HandlerFunc {

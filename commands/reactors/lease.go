@@ -10,6 +10,7 @@ import (
 	"docket/eventstore"
 	"docket/internal/postgres"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -17,7 +18,8 @@ import (
 const (
 	schema     = "reactors"
 	lockRetry  = 500 * time.Millisecond // how often a standby asks for a reactor
-	writeEvery = 100 * time.Millisecond // how often a checkpoint is written at most
+	writeEvery = 100 * time.Millisecond // how often a checkpoint without Writes is written at most
+	maxWrites  = 1000                   // that wait for the checkpoint
 	pingEvery  = 2 * time.Second        // how soon the loss of a connection is noticed
 	talkWithin = 5 * time.Second        // what Postgres gets for a checkpoint or ping
 )
@@ -28,7 +30,30 @@ var steps = []string{`create table checkpoint (
 	name text primary key,
 	position bigint not null,
 	updated_at timestamptz not null default now()
-) with (fillfactor = 50)`}
+) with (fillfactor = 50)`, `
+create table failure ( -- the event a reactor is stopped at
+	name text primary key,
+	event_id uuid not null,
+	event_type text not null,
+	stream text not null,
+	revision bigint not null,
+	position bigint not null,
+	error text not null,
+	at timestamptz not null
+);
+create table skip ( -- events that an operator had a reactor leave out, for ever
+	name text not null,
+	event_id uuid not null,
+	event_type text not null,
+	stream text not null,
+	revision bigint not null,
+	position bigint not null,
+	error text not null,
+	actor text not null,
+	reason text not null,
+	at timestamptz not null default now(),
+	primary key (name, event_id)
+)`}
 
 // errMoved says that somebody else wrote the checkpoint.
 var errMoved = errors.New("the checkpoint was moved by somebody else")
@@ -36,14 +61,27 @@ var errMoved = errors.New("the checkpoint was moved by somebody else")
 // lease is a reactor's ownership among all processes, which ends with the
 // connection that holds the lock, and its place in the log.
 type lease struct {
-	name string
+	name   string
+	skips  map[uuid.UUID]bool // events to leave out
+	failed *Failure           // what it was stopped at when it was taken; nil if nothing
 
-	mu      sync.Mutex // of everything below
+	// Only who tends the lease uses these: first take, then keep, then flush.
 	conn    *pgx.Conn
 	written eventstore.Position // as stored
-	seen    eventstore.Position // everything up to here is done
 	talked  time.Time           // to Postgres, successfully
 	wrote   time.Time
+	broken  bool // a write failed: what is due is not complete any more
+
+	wake  chan struct{} // to keep: there are Writes
+	moved chan struct{} // from keep: there is room for Writes
+	mu    sync.Mutex    // of everything below
+	due
+}
+
+// due is what is done and not stored yet.
+type due struct {
+	seen   eventstore.Position // everything up to here is done
+	writes []Write             // of the events up to there, in order
 }
 
 // take waits until no other process has the reactor. waiting is called when
@@ -56,7 +94,7 @@ func take(ctx context.Context, pool *pgxpool.Pool, name string, waiting func(), 
 	if err != nil {
 		return nil, err
 	}
-	l := &lease{name: name, conn: pooled.Hijack()}
+	l := &lease{name: name, conn: pooled.Hijack(), wake: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
 	if err := l.lock(ctx, waiting); err != nil {
 		l.close()
 		return nil, err
@@ -86,7 +124,7 @@ func (l *lease) lock(ctx context.Context, waiting func()) error {
 	return err
 }
 
-// find reads the checkpoint, or makes the first.
+// find reads the checkpoint, or makes the first, and what stands in the way.
 func (l *lease) find(ctx context.Context, start func(context.Context) (eventstore.Position, error)) error {
 	const read = "select position from reactors.checkpoint where name = $1"
 	err := l.conn.QueryRow(ctx, read, l.name).Scan(&l.written)
@@ -96,62 +134,123 @@ func (l *lease) find(ctx context.Context, start func(context.Context) (eventstor
 		}
 		_, err = l.conn.Exec(ctx, "insert into reactors.checkpoint (name, position) values ($1, $2)", l.name, l.written)
 	}
+	if err != nil {
+		return err
+	}
+	if l.failed, err = readFailure(ctx, l.conn, l.name); err != nil {
+		return err
+	}
+	l.skips, err = readSkips(ctx, l.conn, l.name)
 	l.seen, l.talked = l.written, time.Now()
 	return err
 }
 
-// advance says that everything up to a position is done. What follows another
-// write closely is written a moment later, by keep or flush.
-func (l *lease) advance(to eventstore.Position) error {
+// advance says that everything up to a position is done but for the writes,
+// which are stored together with the position: at once, or, while others are
+// being stored, together with those that follow.
+func (l *lease) advance(ctx context.Context, to eventstore.Position, writes []Write) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.seen = to
-	if time.Since(l.wrote) < writeEvery {
-		return nil
+	l.seen, l.writes = to, append(l.writes, writes...)
+	full := len(l.writes) >= maxWrites
+	l.mu.Unlock()
+	if len(writes) > 0 {
+		signal(l.wake)
 	}
-	return l.write()
+	for full {
+		select {
+		case <-l.moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		l.mu.Lock()
+		full = len(l.writes) >= maxWrites
+		l.mu.Unlock()
+	}
+	return nil
 }
 
-// write stores the checkpoint, also when everything else is being stopped.
-func (l *lease) write() error {
-	if l.seen == l.written {
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// collect takes over what is due.
+func (l *lease) collect() due {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := l.due
+	l.writes = nil
+	return d
+}
+
+// store moves the checkpoint, with what has to happen together with that, also
+// when everything else is being stopped. After an error the lease is no good any
+// more: what was to be written comes again with its events. A failure that the
+// checkpoint is past is one no more.
+func (l *lease) store(d due) error {
+	if d.seen == l.written || l.broken {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), talkWithin)
 	defer cancel()
-	tag, err := l.conn.Exec(ctx, "update reactors.checkpoint set position = $2, updated_at = now() where name = $1 and position = $3", l.name, l.seen, l.written)
-	if err != nil {
+	if err := pgx.BeginFunc(ctx, l.conn, func(tx pgx.Tx) error { return l.move(ctx, tx, d) }); err != nil {
+		l.broken = true
 		return fmt.Errorf("checkpoint: %w", err)
+	}
+	l.written, l.wrote, l.talked = d.seen, time.Now(), time.Now()
+	signal(l.moved)
+	return nil
+}
+
+// move compares and sets the checkpoint: two processes that handled the same
+// event cannot both get past this.
+func (l *lease) move(ctx context.Context, tx pgx.Tx, d due) error {
+	tag, err := tx.Exec(ctx, `with past as (delete from reactors.failure where name = $1 and position <= $2)
+		update reactors.checkpoint set position = $2, updated_at = now() where name = $1 and position = $3`, l.name, d.seen, l.written)
+	if err != nil {
+		return err
 	}
 	if tag.RowsAffected() == 0 {
 		return errMoved
 	}
-	l.written, l.wrote, l.talked = l.seen, time.Now(), time.Now()
+	for _, write := range d.writes {
+		if err := write(ctx, tx); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// keep writes what advance left and watches the connection, and with it the
+// keep stores what advance left and watches the connection, and with it the
 // lock, until ctx ends or the lease is lost.
 func (l *lease) keep(ctx context.Context) error {
 	tick := time.NewTicker(writeEvery)
 	defer tick.Stop()
 	for {
+		woken := false
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-l.wake:
+			woken = true
 		case <-tick.C:
 		}
-		if err := l.tend(ctx); err != nil && ctx.Err() == nil {
+		if err := l.tend(ctx, woken); err != nil {
 			return err
 		}
 	}
 }
 
-func (l *lease) tend(ctx context.Context) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.write(); err != nil || time.Since(l.talked) < pingEvery {
-		return err
+func (l *lease) tend(ctx context.Context, now bool) error {
+	if now || time.Since(l.wrote) >= writeEvery {
+		if err := l.store(l.collect()); err != nil {
+			return err
+		}
+	}
+	if time.Since(l.talked) < pingEvery {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), talkWithin)
 	defer cancel()
@@ -162,12 +261,8 @@ func (l *lease) tend(ctx context.Context) error {
 	return nil
 }
 
-// flush writes the last checkpoint.
-func (l *lease) flush() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.write()
-}
+// flush stores what is left, once keep has ended.
+func (l *lease) flush() error { return l.store(l.collect()) }
 
 // close ends the ownership.
 func (l *lease) close() {

@@ -24,11 +24,10 @@ const (
 	MetaCausation   = "causation_id"
 	MetaCorrelation = "correlation_id" // as watermill calls it
 	MetaEvent       = "event_metadata" // all of the event's metadata, JSON
-	MetaMayRepeat   = "may_repeat"     // "true" or "false", see Event
 )
 
 // newMessage is an event as watermill carries it.
-func newMessage(ctx context.Context, r *eventstore.Recorded, mayRepeat bool) (*message.Message, error) {
+func newMessage(ctx context.Context, r *eventstore.Recorded) (*message.Message, error) {
 	meta, err := eventstore.DecodeMetadata(r.Meta)
 	if err != nil {
 		return nil, fmt.Errorf("metadata of %s@%d: %w", r.Stream, r.Revision, err)
@@ -39,7 +38,7 @@ func newMessage(ctx context.Context, r *eventstore.Recorded, mayRepeat bool) (*m
 		MetaRevision: strconv.FormatInt(int64(r.Revision), 10), MetaPosition: strconv.FormatUint(uint64(r.Position), 10),
 		MetaCreated: r.Created.UTC().Format(time.RFC3339Nano),
 		MetaTenant:  meta.Tenant.String(), MetaActor: meta.Actor.String(), MetaCausation: meta.Causation.String(), MetaCorrelation: meta.Correlation.String(),
-		MetaEvent: string(r.Meta), MetaMayRepeat: strconv.FormatBool(mayRepeat),
+		MetaEvent: string(r.Meta),
 	}
 	return m, nil
 }
@@ -65,6 +64,5 @@ func recorded(m *message.Message) (Event, error) {
 	if e.Created, err = time.Parse(time.RFC3339Nano, m.Metadata.Get(MetaCreated)); err != nil {
 		return e, fmt.Errorf("message %s: created: %w", m.UUID, err)
 	}
-	e.MayRepeat = m.Metadata.Get(MetaMayRepeat) == "true"
 	return e, nil
 }

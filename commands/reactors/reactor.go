@@ -12,6 +12,7 @@ import (
 	"docket/eventstore"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 )
 
 // Start says where a reactor that never ran begins.
@@ -28,9 +29,6 @@ const (
 type Event struct {
 	eventstore.Recorded
 	Meta eventstore.Metadata
-	// MayRepeat tells that the event may have been handled before, in part or
-	// whole: recorded before this process took the reactor over, or tried before.
-	MayRepeat bool
 }
 
 // Reactor is a named set of reactions. The name stands for its place in the log
@@ -41,7 +39,12 @@ type Reactor struct {
 	reactions map[string]reaction
 }
 
-type reaction func(ctx context.Context, event domain.Event, in Event) error
+type reaction func(ctx context.Context, event domain.Event, in Event) ([]Write, error)
+
+// Write is done in the transaction that moves the reactor's checkpoint past the
+// event: both are there or neither is. It must not decide anything: an error
+// that is not the database's absence makes the reactor try for ever.
+type Write func(ctx context.Context, tx pgx.Tx) error
 
 // Reaction is what a reactor does about one type of event.
 type Reaction struct {
@@ -55,8 +58,15 @@ type Reaction struct {
 // reaction decides what a refused command means; an error that it returns is
 // retried if it is passing (see the package) and stops the reactor otherwise.
 func On[E domain.Event](react func(ctx context.Context, event E, in Event) error) Reaction {
+	return OnWriting(func(ctx context.Context, event E, in Event) ([]Write, error) { return nil, react(ctx, event, in) })
+}
+
+// OnWriting is On for a reaction that has something written together with the
+// checkpoint, such as jobs to be done: that happens once per event, since only
+// one process moves the checkpoint past it.
+func OnWriting[E domain.Event](react func(ctx context.Context, event E, in Event) ([]Write, error)) Reaction {
 	var zero E
-	return Reaction{zero.EventType(), func(ctx context.Context, event domain.Event, in Event) error {
+	return Reaction{zero.EventType(), func(ctx context.Context, event domain.Event, in Event) ([]Write, error) {
 		return react(ctx, event.(E), in)
 	}}
 }
@@ -86,14 +96,15 @@ func (r Reactor) filter() eventstore.Filter {
 const precision = time.Microsecond
 
 // acting is the context in which a reaction sends commands. A second run of the
-// same event makes the same ids.
+// same event makes the same ids. Each run may be a second one: nothing tells a
+// process for certain that no other has the reactor, too.
 func (r Reactor) acting(ctx context.Context, in Event) context.Context {
 	correlation := in.Meta.Correlation
 	if correlation == uuid.Nil {
 		correlation = in.ID
 	}
 	return domain.WithActor(commands.WithRequest(ctx, &commands.Request{
-		ID: uuid.NewSHA1(in.ID, []byte(r.Name)), Now: in.Created.UTC().Truncate(precision), Retry: in.MayRepeat, Dialect: "system",
+		ID: uuid.NewSHA1(in.ID, []byte(r.Name)), Now: in.Created.UTC().Truncate(precision), Retry: true, Dialect: "system",
 		Correlation: correlation, Causation: in.ID, Traceparent: in.Meta.Traceparent,
 	}), domain.System(in.Meta.Tenant))
 }

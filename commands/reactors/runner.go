@@ -79,25 +79,28 @@ func (r *runner) run(ctx context.Context, out chan<- *message.Message) {
 	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(20*time.Millisecond), backoff.WithMaxInterval(time.Second), backoff.WithMaxElapsedTime(0))
 	for ctx.Err() == nil {
 		err := r.session(ctx, out, wait.Reset)
-		pause := r.engine.StoppedFor
 		switch {
 		case ctx.Err() != nil:
-			continue
 		case errors.Is(err, errStopped):
 			r.enter(Stopped)
+			r.rest(ctx)
 		default:
 			r.log.Warn("reactor: interrupted, will try again", "error", err)
 			r.update(func(s *Status) { s.State, s.Retry = Retrying, err.Error() })
-			pause = wait.NextBackOff()
+			_ = sleep(ctx, wait.NextBackOff()) // the loop asks ctx
 		}
-		_ = sleep(ctx, pause) // the loop asks ctx
 	}
 	r.enter(Starting)
 }
 
 // session owns the reactor and hands its events out until something fails.
 func (r *runner) session(ctx context.Context, out chan<- *message.Message, progress func()) error {
-	l, err := take(ctx, r.engine.Pool, r.reactor.Name, func() { r.enter(Standby) }, r.start)
+	if r.engine.Prepare != nil {
+		if err := r.engine.Prepare(ctx); err != nil {
+			return err
+		}
+	}
+	l, err := take(ctx, r.engine.Pool, r.reactor.Name, r.standBy, r.start)
 	if err != nil {
 		return err
 	}
@@ -109,7 +112,7 @@ func (r *runner) session(ctx context.Context, out chan<- *message.Message, progr
 	if l.written > head {
 		return fmt.Errorf("the event log ends at position %d, the reactor is at %d: it worked on another log; bring that back", head, l.written)
 	}
-	r.update(func(s *Status) { s.State, s.Retry, s.Position = CatchingUp, "", l.written })
+	r.update(func(s *Status) { s.State, s.Retry, s.Position, s.Failure = CatchingUp, "", l.written, l.failed })
 	ctx, cancel := context.WithCancelCause(ctx)
 	var keeping sync.WaitGroup
 	keeping.Go(func() {
@@ -117,13 +120,23 @@ func (r *runner) session(ctx context.Context, out chan<- *message.Message, progr
 			cancel(err)
 		}
 	})
-	err = r.follow(ctx, l, head, out, progress)
+	err = r.follow(ctx, l, out, progress)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
 	cancel(nil)
 	keeping.Wait()
+	if f := r.snapshot().Failure; errors.Is(err, errStopped) && f != nil {
+		if unrecorded := l.fail(f); unrecorded != nil {
+			r.log.Warn("reactor: what stopped it is not recorded", "error", unrecorded)
+		}
+	}
 	return errors.Join(err, l.flush())
+}
+
+// standBy says that another process has the reactor, and its troubles.
+func (r *runner) standBy() {
+	r.update(func(s *Status) { s.State, s.Retry, s.Failure = Standby, "", nil })
 }
 
 // start is where a reactor begins that never ran.
@@ -134,21 +147,21 @@ func (r *runner) start(ctx context.Context) (eventstore.Position, error) {
 	return r.engine.Store.Head(ctx)
 }
 
-// follow hands out one event after the other. What was recorded up to known may
-// have been handled before.
-func (r *runner) follow(ctx context.Context, l *lease, known eventstore.Position, out chan<- *message.Message, progress func()) error {
+// follow hands out one event after the other.
+func (r *runner) follow(ctx context.Context, l *lease, out chan<- *message.Message, progress func()) error {
 	live := false
 	for m, err := range r.engine.Store.Follow(ctx, l.written, r.reactor.filter()) {
 		if err != nil {
 			return err
 		}
+		var writes []Write
 		if m.Event != nil && r.reactor.reactions[m.Event.Type] != nil {
-			if err := r.deliver(ctx, out, m.Event, m.Position <= known); err != nil {
+			if writes, err = r.deliver(ctx, l, out, m.Event); err != nil {
 				return err
 			}
 		}
 		progress()
-		if err := l.advance(m.Position); err != nil {
+		if err := l.advance(ctx, m.Position, writes); err != nil {
 			return err
 		}
 		live = live || m.CaughtUp
@@ -161,18 +174,25 @@ func (r *runner) follow(ctx context.Context, l *lease, known eventstore.Position
 	return errors.New("the subscription ended")
 }
 
-// deliver blocks until the event is handled for good.
-func (r *runner) deliver(ctx context.Context, out chan<- *message.Message, e *eventstore.Recorded, mayRepeat bool) error {
+// deliver blocks until the event is handled for good, or leaves it out. It gives
+// what is to be written with the checkpoint.
+func (r *runner) deliver(ctx context.Context, l *lease, out chan<- *message.Message, e *eventstore.Recorded) ([]Write, error) {
+	if l.skips[e.ID] {
+		r.log.Warn("reactor: skips an event, as an operator wants", "event", e.ID, "type", e.Type, "stream", e.Stream, "revision", e.Revision, "position", e.Position)
+		r.update(func(s *Status) { s.Retry, s.Failure = "", nil })
+		return nil, nil
+	}
 	begun := time.Now()
-	m, err := newMessage(ctx, e, mayRepeat)
+	left := &outcome{}
+	m, err := newMessage(context.WithValue(ctx, outcomeKey{}, left), e)
 	if err != nil {
 		r.stopped(e, err)
-		return errStopped
+		return nil, errStopped
 	}
 	select {
 	case out <- m:
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	// The handler sees the context end, too. Going on before it returns would
 	// let two of them run at once.
@@ -180,12 +200,12 @@ func (r *runner) deliver(ctx context.Context, out chan<- *message.Message, e *ev
 	case <-m.Acked():
 		r.engine.Metrics.EventHandled(r.reactor.Name, time.Since(begun), e.Created)
 		r.update(func(s *Status) { s.Retry, s.Failure = "", nil })
-		return nil
+		return left.writes, nil
 	case <-m.Nacked():
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
-		return errStopped
+		return nil, errStopped
 	}
 }
 

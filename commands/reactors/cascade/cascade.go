@@ -109,7 +109,33 @@ func (c Config) removeRecipients() reactors.Reactor {
 		}),
 		reactors.On(func(ctx context.Context, e directory.GroupDeleted, in reactors.Event) error {
 			return c.workOff(ctx, in, e.ID, c.Work.TasksWithRecipient, remove(e.ID, reporting.RecipientGroup))
+		}),
+		// Added, or copied from another task, while the user or group was being
+		// deleted.
+		reactors.On(func(ctx context.Context, e reporting.TaskRecipientsAdded, _ reactors.Event) error {
+			for _, r := range e.Recipients {
+				there, err := c.there(ctx, r)
+				if err == nil && !there {
+					err = remove(r.ID, r.Type)(ctx, e.TaskID)
+				}
+				if err != nil {
+					return fmt.Errorf("%s %s: %w", r.Type, r.ID, err)
+				}
+			}
+			return nil
 		}))
+}
+
+// there tells whether the user or group behind a recipient exists. It asks the
+// log: who exists is known in no read model of tasks. A deletion that this does
+// not see yet comes after the addition and finds the recipient in its list.
+func (c Config) there(ctx context.Context, r reporting.Recipient) (bool, error) {
+	if r.Type == reporting.RecipientGroup {
+		g, _, err := commands.Load[directory.Group](ctx, c.Bus, directory.GroupStream(r.ID))
+		return g.Exists(), err
+	}
+	u, _, err := commands.Load[directory.User](ctx, c.Bus, directory.UserStream(r.ID))
+	return u.Exists(), err
 }
 
 // current waits until the work lists know of an event.

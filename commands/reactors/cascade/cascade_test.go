@@ -248,3 +248,46 @@ func TestLateTasks(t *testing.T) {
 	w.awaitEnd(51)
 	require.Equal(t, 1, w.ends(50))
 }
+
+// Who was deleted when a command's look at them was a moment old is no recipient
+// for long. Who is there stays.
+func TestLateRecipients(t *testing.T) {
+	w := newWorld(t)
+	w.publish()
+	w.create(1)
+	recipient := func(n uint32, kind string) reporting.Recipient {
+		return reporting.Recipient{ID: domain.WellKnownID(n), Type: kind, SendEmail: true}
+	}
+	ann, staff := recipient(0x301, reporting.RecipientUser), recipient(0x302, reporting.RecipientGroup)
+	bob, guests := recipient(0x303, reporting.RecipientUser), recipient(0x304, reporting.RecipientGroup)
+	for _, u := range []reporting.Recipient{ann, bob} {
+		w.append(directory.UserStream(u.ID), directory.UserCreated{ID: u.ID, Roles: []domain.ID{}, Organizations: []domain.ID{sales}, Groups: []domain.ID{}})
+	}
+	for _, g := range []reporting.Recipient{staff, guests} {
+		w.append(directory.GroupStream(g.ID), directory.GroupCreated{ID: g.ID, OrganizationID: sales, Name: "G", Roles: []domain.ID{}})
+	}
+	w.append(directory.UserStream(bob.ID), directory.UserDeleted{ID: bob.ID})
+	w.append(directory.GroupStream(guests.ID), directory.GroupDeleted{ID: guests.ID})
+	stream := reporting.TaskStream(taskID(1))
+	w.append(stream, reporting.TaskRecipientsAdded{TaskID: taskID(1), Recipients: []reporting.Recipient{ann, bob, guests, staff}})
+	w.run()
+	require.Eventually(t, func() bool {
+		task, _, err := commands.Load[reporting.Task](context.Background(), w.bus, stream)
+		require.NoError(t, err)
+		return slices.Equal(task.Recipients, []reporting.Recipient{ann, staff})
+	}, 30*time.Second, time.Millisecond)
+	for r, err := range w.store.Load(context.Background(), stream, 2) {
+		require.NoError(t, err)
+		m, err := eventstore.DecodeMetadata(r.Meta)
+		require.NoError(t, err)
+		require.Equal(t, w.eventID(stream, 1), m.Causation, "the addition is the cause")
+	}
+}
+
+func (w *world) eventID(stream string, at eventstore.Revision) uuid.UUID {
+	for r, err := range w.store.Load(context.Background(), stream, at) {
+		require.NoError(w.t, err)
+		return r.ID
+	}
+	return uuid.Nil
+}
