@@ -104,9 +104,12 @@ func (e *Engine) awaitGroup(ctx context.Context, r *runner, position eventstore.
 	}
 }
 
-// poll reads all checkpoints, unless somebody just did.
+// poll reads all checkpoints, unless somebody just did or is about it: nobody
+// waits longer for the database than for the position.
 func (e *Engine) poll(ctx context.Context) {
-	e.polling.Lock()
+	if !e.polling.TryLock() {
+		return
+	}
 	defer e.polling.Unlock()
 	if time.Since(e.polled) < pollInterval/2 {
 		return

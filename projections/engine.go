@@ -36,6 +36,8 @@ type Config struct {
 	RebuildRows int
 	// DropAfter is how long replaced tables stay for reads in flight. Default 30 s.
 	DropAfter time.Duration
+
+	appendRest time.Duration // how long a batch waits for the rest of an append; for tests
 }
 
 // Metrics receives figures for monitoring.
@@ -79,6 +81,9 @@ func NewEngine(c Config) (*Engine, error) {
 	}
 	if c.DropAfter <= 0 {
 		c.DropAfter = 30 * time.Second
+	}
+	if c.appendRest <= 0 {
+		c.appendRest = 10 * time.Millisecond
 	}
 	e := &Engine{Config: c, runners: map[string]*runner{}}
 	for _, g := range c.Groups {

@@ -44,7 +44,10 @@ func TestBatchesEndWithAppends(t *testing.T) {
 	b := newBench(t)
 	m := newModel("whole")
 	var c commits
-	e := b.start(func(config *Config) { config.Metrics, config.BatchSize = &c, 3 }, m.group)
+	e := b.start(func(config *Config) {
+		config.Metrics, config.BatchSize = &c, 3
+		config.appendRest = patience // however slow the machine is
+	}, m.group)
 	b.awaitState(e, "whole", Live)
 	id := ids(40)
 	var p eventstore.Position
@@ -72,11 +75,12 @@ func TestUnchangedRowsAreNotWritten(t *testing.T) {
 	p := b.log.append(id[1], taskCreated{id[0], "a", nil, nil})
 	b.await(e, p)
 	version := "select xmin::text from rm_same.tasks"
-	before, rows := b.strings(version), c.rows
+	before := b.strings(version)
 	p = b.log.append(id[1], taskTouched{})
 	b.await(e, p)
 	require.Equal(t, before, b.strings(version))
-	require.Equal(t, rows, c.rows)
+	e.stop() // until then figures may come late
+	require.Equal(t, 1, c.rows)
 }
 
 func TestPutsMayMeetExistingRows(t *testing.T) {
@@ -151,6 +155,25 @@ func TestAwaitEndsWithItsContext(t *testing.T) {
 	require.True(t, e.Await(context.Background(), 1_000_000, []string{"unknown", "test.noted"}), "nobody handles these")
 }
 
+// Whoever waits is not kept by somebody else's look at the database.
+func TestAwaitEndsWhileAnotherPolls(t *testing.T) {
+	b := newBench(t)
+	e, err := NewEngine(Config{Store: b.log, Codec: b.codec, Pool: b.pool, Groups: []*Group{newModel("polls").group}, WatchOnly: true})
+	require.NoError(t, err)
+	e.polling.Lock()
+	defer e.polling.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), 3*pollInterval)
+	defer cancel()
+	answered := make(chan bool, 1)
+	go func() { answered <- e.Await(ctx, 1, []string{"test.task-created"}) }()
+	select {
+	case reached := <-answered:
+		require.False(t, reached)
+	case <-time.After(patience):
+		t.Fatal("waits for the other")
+	}
+}
+
 // heldStore delivers nothing while held.
 type heldStore struct {
 	eventstore.Store
@@ -221,6 +244,25 @@ func TestTwoWritersAreFenced(t *testing.T) {
 		}
 	}
 	require.Equal(t, renames, b.number("select changes from rm_fence.tasks"))
+}
+
+// A swap of another version need not move the position. Who wrote the tables
+// before must notice all the same, since they are not of its making any more.
+func TestAnotherVersionFencesAtTheSamePosition(t *testing.T) {
+	b := newBench(t)
+	m, id := newModel("swapped"), ids(2)
+	e := b.start(nil, m.group)
+	b.await(e, b.log.append(id[1], taskCreated{id[0], "t", nil, nil}))
+	b.exec("update docket_projections.checkpoints set version = 'another' where group_name = 'swapped'")
+	p := b.log.append(id[1], taskRenamed{"u"})
+	built := func() bool {
+		return b.number("select count(*) from docket_projections.versions where group_name = 'swapped'") == 2
+	}
+	require.Eventually(t, built, patience, 5*time.Millisecond, "its own version is built again")
+	b.awaitState(e, "swapped", Live)
+	b.await(e, p)
+	require.Equal(t, []string{m.group.version}, b.strings("select version from docket_projections.checkpoints where group_name = 'swapped'"))
+	require.Equal(t, []string{"u"}, b.strings("select name from rm_swapped.tasks"))
 }
 
 func TestPoisonStopsItsGroupOnly(t *testing.T) {
@@ -422,7 +464,11 @@ func TestStatus(t *testing.T) {
 	b.await(e, p)
 	b.awaitState(e, "a", Live)
 	b.awaitState(e, "b", Live)
-	list := e.Status(context.Background())
+	var list []Status
+	require.Eventually(t, func() bool { // a batch is under way until a moment after its commit
+		list = e.Status(context.Background())
+		return list[0].Behind == 0 && list[1].Behind == 0
+	}, patience, time.Millisecond)
 	require.Len(t, list, 2)
 	require.Equal(t, "a", list[0].Group)
 	for _, s := range list {

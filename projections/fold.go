@@ -40,7 +40,7 @@ func newFold(g *Group, l loader) *fold {
 	for i, t := range g.tables {
 		f.tables[i] = &cache{fold: f, t: t, rows: map[key]*entry{}}
 		for _, c := range t.where {
-			f.tables[i].postings = append(f.tables[i].postings, &posting{c: c, lists: map[any][]*entry{}, loaded: map[any]bool{}})
+			f.tables[i].postings = append(f.tables[i].postings, &posting{c: c, lists: map[any]*list{}, loaded: map[any]bool{}})
 		}
 	}
 	return f
@@ -72,7 +72,7 @@ func (f *fold) run(op *setOp) {
 		if p.c != op.by {
 			continue
 		}
-		for _, e := range p.lists[op.value] {
+		for _, e := range p.listed(op.value) {
 			c.operate(op, e)
 		}
 	}
@@ -89,7 +89,7 @@ type entry struct {
 	// events so far. Until a handler changes the row, both are the same pointer.
 	old, now any
 	dirty    bool
-	posted   []any // last posted value per posting
+	posted   []any // last listed value per posting
 }
 
 // cache is the part of one table that is in memory.
@@ -104,8 +104,54 @@ type cache struct {
 // value it had, so whoever reads a list must look at the row again.
 type posting struct {
 	c      *column
-	lists  map[any][]*entry
+	lists  map[any]*list
 	loaded map[any]bool // values whose rows were all fetched
+}
+
+// list holds the entries with one value, and in a whole fold counts those that
+// have it no more.
+type list struct {
+	entries []*entry
+	stale   int
+}
+
+func (p *posting) listed(value any) []*entry {
+	if l := p.lists[value]; l != nil {
+		return l.entries
+	}
+	return nil
+}
+
+func (p *posting) add(value any, e *entry) {
+	l := p.lists[value]
+	if l == nil {
+		l = &list{}
+		p.lists[value] = l
+	}
+	l.entries = append(l.entries, e)
+}
+
+// left notes that an entry has a value no more. A list of mostly such entries is
+// made anew, lest the lists of a whole fold grow with its events instead of its
+// rows. Whoever is reading the old one goes on doing so.
+func (p *posting) left(value any, place int) {
+	l := p.lists[value]
+	if l.stale++; 2*l.stale <= len(l.entries) {
+		return
+	}
+	var kept []*entry
+	seen := map[*entry]bool{}
+	for _, e := range l.entries {
+		if e.posted[place] == value && !seen[e] {
+			seen[e] = true
+			kept = append(kept, e)
+		}
+	}
+	if len(kept) == 0 {
+		delete(p.lists, value)
+		return
+	}
+	p.lists[value] = &list{entries: kept}
 }
 
 // get is the entry of a key, fetched if need be.
@@ -177,6 +223,9 @@ func (c *cache) delete(e *entry) {
 func (c *cache) forget(e *entry) {
 	if c.fold.whole() && e.now == nil && c.rows[e.key] == e {
 		delete(c.rows, e.key)
+		for i := range e.posted {
+			c.relist(e, i, nil)
+		}
 	}
 }
 
@@ -207,10 +256,24 @@ func (c *cache) post(e *entry) {
 		e.posted = make([]any, len(c.postings))
 	}
 	for i, p := range c.postings {
-		if v := c.t.value(e.now, p.c); v != nil && v != e.posted[i] {
-			p.lists[v] = append(p.lists[v], e)
-			e.posted[i] = v
-		}
+		c.relist(e, i, c.t.value(e.now, p.c))
+	}
+}
+
+// relist lists an entry of a posting under the value it has now, nil for none.
+// Outside a whole fold it stays listed under the old one, which its row may have
+// in the tables.
+func (c *cache) relist(e *entry, place int, value any) {
+	p, before := c.postings[place], e.posted[place]
+	if value == before || value == nil && !c.fold.whole() {
+		return
+	}
+	e.posted[place] = value
+	if value != nil {
+		p.add(value, e)
+	}
+	if before != nil && c.fold.whole() {
+		p.left(before, place)
 	}
 }
 
@@ -254,7 +317,7 @@ func (c *cache) find(by *column, value any) []*entry {
 	}
 	var found []*entry
 	seen := map[*entry]bool{}
-	for _, e := range p.lists[value] {
+	for _, e := range p.listed(value) {
 		if !seen[e] && e.now != nil && c.t.value(e.now, by) == value {
 			seen[e] = true
 			found = append(found, e)

@@ -10,10 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const (
-	lazyCheckpoint = time.Second           // how late progress without events is stored
-	appendRest     = 10 * time.Millisecond // how long a batch waits for the rest of an append
-)
+// lazyCheckpoint is how late progress without events is stored.
+const lazyCheckpoint = time.Second
 
 // follower is one subscription of a group and the writing that goes with it.
 type follower struct {
@@ -188,7 +186,7 @@ func (f *follower) drain(first item) (batch []item, to eventstore.Position, caug
 
 // next waits a little for an item.
 func (f *follower) next() (item, bool) {
-	timer := time.NewTimer(appendRest)
+	timer := time.NewTimer(f.engine.appendRest)
 	defer timer.Stop()
 	select {
 	case it, open := <-f.items:
@@ -199,5 +197,5 @@ func (f *follower) next() (item, bool) {
 }
 
 func (f *follower) advance(b *pgx.Batch, to eventstore.Position) {
-	b.Queue("select docket_projections.advance($1, $2, $3)", f.group.name, f.position, to)
+	b.Queue("select docket_projections.advance($1, $2, $3, $4)", f.group.name, f.group.version, f.position, to)
 }

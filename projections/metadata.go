@@ -64,13 +64,14 @@ create table if not exists docket_projections.projection_skips (
 	primary key (group_name, event_id)
 );
 -- Moves a checkpoint on and announces it at commit. Raising is what rolls back
--- the whole batch of a writer that lost its place.
-create or replace function docket_projections.advance(which text, expected bigint, next bigint) returns void language plpgsql as $$
+-- the whole batch of a writer that lost its place. A swap may leave the position
+-- as it was, so the version is part of the place.
+create or replace function docket_projections.advance(which text, built text, expected bigint, next bigint) returns void language plpgsql as $$
 begin
 	update docket_projections.checkpoints set position = next, updated_at = now()
-		where group_name = which and position = expected;
+		where group_name = which and version = built and position = expected;
 	if not found then
-		raise exception 'checkpoint of % is not at %', which, expected using errcode = '` + fencedCode + `';
+		raise exception 'checkpoint of % is not at % of version %', which, expected, built using errcode = '` + fencedCode + `';
 	end if;
 	perform pg_notify('` + channel + `', format('at %s %s', which, next));
 end $$;

@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -174,6 +175,33 @@ func TestSecondRebuildIsRefused(t *testing.T) {
 	_, err := aside.Exec(context.Background(), "select pg_advisory_lock(hashtextextended('one', 2))")
 	require.NoError(t, err)
 	require.ErrorIs(t, e.Rebuild(context.Background(), "one", nil), ErrBusy)
+}
+
+// Old tables that somebody reads for long cannot be dropped yet. Trying to is no
+// rebuild that another must not meet.
+func TestLongReadsDoNotRefuseARebuild(t *testing.T) {
+	b := newBench(t)
+	ctx := context.Background()
+	var names []string
+	for i := range 5 {
+		name := fmt.Sprintf(`"rm_long$old%d".kept`, i)
+		b.exec(fmt.Sprintf(`create schema "rm_long$old%d"; create table %s (x int)`, i, name))
+		names = append(names, name)
+	}
+	aside := b.connectAside()
+	reading, err := aside.Begin(ctx)
+	require.NoError(t, err)
+	_, err = reading.Exec(ctx, "lock table "+strings.Join(names, ", ")+" in access share mode")
+	require.NoError(t, err)
+	_, p := b.fill(5)
+	e := b.start(nil, newModel("long").group)
+	b.await(e, p)
+	require.Eventually(t, func() bool {
+		return b.number("select count(*) from pg_locks where not granted and mode = 'AccessExclusiveLock'") > 0
+	}, patience, time.Millisecond)
+	require.NoError(t, e.Rebuild(ctx, "long", nil))
+	require.NoError(t, reading.Rollback(ctx))
+	require.Eventually(t, func() bool { return len(b.schemas("long")) == 1 }, patience, 10*time.Millisecond)
 }
 
 func TestRebuildFailsOnPoisonAndLiveGoesOn(t *testing.T) {

@@ -17,7 +17,10 @@ import (
 
 const (
 	swapAttempts = 30
-	lockTimeout  = "2s" // of a swap or drop that reads stand in the way of
+	lockTimeout  = "2s" // of a swap that reads stand in the way of, and of a builder that meets another
+	// dropTimeout is that of a drop. A builder gives up later, so that it is not
+	// refused because a long read keeps replaced tables.
+	dropTimeout = "500ms"
 )
 
 // swapIn puts the schema in the place of the live one. It is tried again when
@@ -111,7 +114,7 @@ func (r *runner) sweep(ctx context.Context) {
 			sleep(ctx, r.engine.DropAfter)
 		}
 		if err == nil {
-			err = r.drop(ctx, left)
+			err = r.dropAll(ctx, left)
 		}
 		if err == nil {
 			return
@@ -123,18 +126,22 @@ func (r *runner) sweep(ctx context.Context) {
 	}
 }
 
-// drop drops schemas, unless a builder is at work on one of them.
-func (r *runner) drop(ctx context.Context, schemas []string) error {
+func (r *runner) dropAll(ctx context.Context, schemas []string) error {
+	var failures []error
+	for _, schema := range schemas {
+		failures = append(failures, r.drop(ctx, schema))
+	}
+	return errors.Join(failures...)
+}
+
+// drop drops a schema, unless a builder is at work, which may be its own.
+func (r *runner) drop(ctx context.Context, schema string) error {
 	b, err := r.newBuilder(ctx, "", nil)
 	if err != nil {
 		return err
 	}
 	defer closeConn(b.conn)
-	var failures []error
-	for _, schema := range schemas {
-		failures = append(failures, r.engine.dropSchema(ctx, schema))
-	}
-	return errors.Join(failures...)
+	return r.engine.dropSchema(ctx, schema)
 }
 
 // dropSchema drops a schema, but does not wait long for reads in flight.
@@ -144,5 +151,5 @@ func (e *Engine) dropSchema(ctx context.Context, schema string) error {
 		return err
 	}
 	defer closeConn(conn)
-	return execAll(ctx, conn, "set lock_timeout = '"+lockTimeout+"'; drop schema if exists "+schema+" cascade")
+	return execAll(ctx, conn, "set lock_timeout = '"+dropTimeout+"'; drop schema if exists "+schema+" cascade")
 }

@@ -216,14 +216,20 @@ func (f *Field) value(v any) (typed any, ok bool, err error) {
 		}
 	case time.Time:
 		if f.Kind == Time {
-			// Postgres stores microseconds of the years 4713 BC to 294276.
-			if y := x.Year(); y < -4000 || y > 200000 {
+			if !storable(x) {
 				return nil, false, nil
 			}
 			return x.UTC().Truncate(time.Microsecond), true, nil
 		}
 	}
 	return nil, false, fault.InvalidQuery(f.Name, "wants a value of type %s", f.Kind)
+}
+
+// storable tells whether a column can hold a time: Postgres knows the years 4713
+// BC to 294276.
+func storable(t time.Time) bool {
+	y := t.Year()
+	return y >= -4000 && y <= 200000
 }
 
 // simplify removes constants, so that a filter that cannot match costs

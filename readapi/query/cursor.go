@@ -105,7 +105,11 @@ func cursorKey(k Kind, text []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return time.UnixMicro(us.(int64)).UTC(), nil
+	t := time.UnixMicro(us.(int64)).UTC()
+	if !storable(t) {
+		return nil, errors.New("query: cursor with a time out of range")
+	}
+	return t, nil
 }
 
 func decodeKey[T any](text []byte) (any, error) {

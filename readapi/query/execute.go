@@ -50,9 +50,6 @@ func (x *execution) page() Page {
 
 // run chooses the strategy by what is known and what the planner estimates.
 func (x *execution) run(ctx context.Context) error {
-	if err := x.rd.learnLetters(ctx); err != nil {
-		return err
-	}
 	if done, err := x.lookUpTotal(ctx); done || err != nil {
 		return err
 	}
@@ -61,9 +58,6 @@ func (x *execution) run(ctx context.Context) error {
 	}
 	if err := x.measure(ctx); err != nil {
 		return err
-	}
-	if x.rd.statement().blind(x.q.filter) {
-		return x.runBlind(ctx)
 	}
 	few, err := x.few(ctx)
 	if err != nil {
@@ -74,7 +68,7 @@ func (x *execution) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return x.runMany(ctx, x.readMany)
+	return x.runMany(ctx)
 }
 
 // runDirect reads a page that costs what it shows. The rows are only counted
@@ -117,20 +111,6 @@ func (x *execution) few(ctx context.Context) (bool, error) {
 	return matches <= most, nil
 }
 
-// runBlind is for filters the planner cannot estimate: first the head of the
-// list, in which a frequent match is found at once, then all.
-func (x *execution) runBlind(ctx context.Context) error {
-	if done, err := x.probe(ctx); err != nil {
-		return err
-	} else if done {
-		return x.countAfter(ctx)
-	}
-	if done, err := x.filterFirst(ctx); done || err != nil {
-		return err
-	}
-	return x.runMany(ctx, x.readWhole)
-}
-
 // lookUpTotal uses a total that costs nothing. The page is done when it lies
 // beyond the end.
 func (x *execution) lookUpTotal(ctx context.Context) (done bool, err error) {
@@ -164,18 +144,18 @@ func (x *execution) approach(ctx context.Context) error {
 
 // runMany reads a page of many matches and counts them meanwhile, on a second
 // connection.
-func (x *execution) runMany(ctx context.Context, read func(context.Context) error) error {
+func (x *execution) runMany(ctx context.Context) error {
 	if err := x.approach(ctx); err != nil {
 		return err
 	}
 	if x.total >= 0 || !x.wantTotal {
-		return read(ctx)
+		return x.readMany(ctx)
 	}
 	// The first error cancels the other query; otherwise both run to their end,
 	// since cancelling costs a connection.
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return x.countNow(ctx) })
-	group.Go(func() error { return read(ctx) })
+	group.Go(func() error { return x.readMany(ctx) })
 	return group.Wait()
 }
 

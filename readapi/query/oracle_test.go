@@ -194,6 +194,52 @@ func (w *world) drawReader(t *rapid.T) {
 	w.reader.anchors = newCache[*anchors](64, time.Hour)
 }
 
+// favourAnchors makes it likely that a request is answered by an anchor, for
+// which much has to come together.
+func (w *world) favourAnchors(req *Request) {
+	req.Filter = nil
+	if len(req.Scope.ids) != 1 {
+		req.Scope = Everything()
+	}
+	w.reader.tuning.anchorFrom = 1
+	w.reader.tuning.anchorEvery = 1 + w.reader.tuning.anchorEvery%3
+	w.reader.options.Version = func(string) (uint64, bool) { return 1, true }
+}
+
+// favourFew makes it likely that all matches are found first.
+func (w *world) favourFew(req *Request) {
+	req.Scope, req.Filter, req.Total = Everything(), Compare{Field: "label", Op: Present}, true
+	w.reader.tuning.filterFirst, w.reader.tuning.overflow = 20_000, 40_000
+}
+
+// favourProbes makes it likely that the head of the list is enough.
+func (w *world) favourProbes(req *Request) {
+	req.Scope, req.Filter = Everything(), Compare{Field: "size", Op: Ge, Value: -3}
+	req.Sort = Sort{Field: "createdAt", Desc: req.Sort.Desc}
+	w.reader.tuning.filterFirst = 0
+	w.reader.tuning.probeKeys = 20_000
+}
+
+// favourCounters makes it likely that the total is known beforehand, which lets
+// pages be read from the end.
+func (w *world) favourCounters(req *Request) {
+	req.Scope, req.Filter, req.Total = Everything(), nil, true
+	w.reader.options = Options{Counter: w.counters}
+}
+
+// favourNothing asks for what cannot be.
+func favourNothing(req *Request) { req.Filter = Or{} }
+
+// drawFavour prepares half of the requests for one strategy each, evenly, which
+// drawing a number does not do. Those that need more luck come twice.
+func (w *world) drawFavour(t *rapid.T, req *Request) {
+	favours := []func(*Request){w.favourAnchors, w.favourAnchors, w.favourFew, w.favourProbes, w.favourCounters, w.favourCounters, favourNothing}
+	seed := rapid.Uint64().Draw(t, "favour")
+	if i := rand.New(rand.NewPCG(seed, 3)).IntN(2 * len(favours)); i < len(favours) {
+		favours[i](req)
+	}
+}
+
 // ids checks that the JSON of a page says what its values say, and gives the
 // ids.
 func (w *world) ids(t require.TestingT, r *Resource, req Request, page Page, values []item) []uuid.UUID {
@@ -232,9 +278,13 @@ func TestListsMeanWhatTheEvaluatorSays(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w.drawReader(t)
 		r, req := w.drawRequest(t)
+		w.drawFavour(t, &req)
 		want := w.expected(t, r, req)
 		req.Size = rapid.IntRange(1, 40).Draw(t, "size")
 		req.Page = rapid.IntRange(1, len(want)/req.Size+2).Draw(t, "page")
+		if n := len(want) / req.Size; n > 0 && rapid.Bool().Draw(t, "from the end") {
+			req.Page = max(1, n+1-req.Page) // small numbers are drawn most
+		}
 
 		page, err := w.reader.List(ctx, req)
 		require.NoError(t, err)
@@ -252,7 +302,7 @@ func TestListsMeanWhatTheEvaluatorSays(t *testing.T) {
 			w.turned++
 		}
 	})
-	t.Log(w.used, "turned", w.turned)
+	t.Log(w.used, "turned", w.turned, "counted", w.counted)
 	if !t.Failed() {
 		for s := Nothing; s <= Anchored; s++ {
 			require.NotZero(t, w.used[s], "no request was answered by %s", s)

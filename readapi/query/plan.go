@@ -63,6 +63,9 @@ func (rd *Reader) plan(ctx context.Context, req Request) (*plan, error) {
 	if q.scoped() && len(q.scope.ids) == 0 {
 		filter = nBool(false)
 	}
+	if err := rd.learnLetters(ctx); err != nil {
+		return nil, err
+	}
 	resolved, err := rd.resolve(ctx, r, filter)
 	if err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package query
 import (
 	"context"
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,9 +50,7 @@ type Reader struct {
 	sizes   *cache[float64]
 	anchors *cache[*anchors]
 
-	learning sync.Mutex
-	learned  bool
-	letters  atomic.Bool // trigrams cover letters beyond ASCII
+	letters atomic.Pointer[bool] // trigrams cover letters beyond ASCII; nil while unknown
 
 	trace func(*statement) // for tests
 }
@@ -88,18 +85,20 @@ func NewReader(pool *pgxpool.Pool, options Options) *Reader {
 	return &Reader{
 		pool: pool, options: options, tuning: defaultTuning,
 		totals: newCache[int64](4096, cacheAge), sizes: newCache[float64](256, time.Minute),
-		anchors: newCache[*anchors](64, 10*cacheAge),
+		anchors: newCache[*anchors](64, cacheAge),
 	}
 }
 
-func (rd *Reader) statement() *statement { return &statement{unicode: rd.letters.Load()} }
+func (rd *Reader) statement() *statement {
+	letters := rd.letters.Load()
+	return &statement{unicode: letters != nil && *letters}
+}
 
-// learnLetters asks the server once whether its trigrams know letters beyond
-// ASCII; that depends on the database's locale.
+// learnLetters asks the server whether its trigrams know letters beyond ASCII;
+// that depends on the database's locale. Requests that come before there is an
+// answer all ask, rather than wait for one whose connection may hang.
 func (rd *Reader) learnLetters(ctx context.Context) error {
-	rd.learning.Lock()
-	defer rd.learning.Unlock()
-	if rd.learned {
+	if rd.letters.Load() != nil {
 		return nil
 	}
 	var has, letters bool
@@ -110,8 +109,7 @@ func (rd *Reader) learnLetters(ctx context.Context) error {
 	if err != nil {
 		return storageFault(err)
 	}
-	rd.letters.Store(letters)
-	rd.learned = true
+	rd.letters.Store(&letters)
 	return nil
 }
 
@@ -130,25 +128,36 @@ func (rd *Reader) tableRows(ctx context.Context, table string) (float64, error) 
 	return n, nil
 }
 
-// query runs a statement in the binary format and hands every row to each. A
-// row is valid only during the call.
-func (rd *Reader) query(ctx context.Context, db Querier, s *statement, each func(raw [][]byte) error) error {
+// query runs a statement in the binary format and hands every row to each.
+func (rd *Reader) query(ctx context.Context, db Querier, s *statement, each rowFunc) error {
 	if rd.trace != nil {
 		rd.trace(s)
 	}
+	if _, pooled := db.(*pgxpool.Pool); !pooled {
+		return runQuery(ctx, db, s, each)
+	}
+	return againIfOutdated(each, func(each rowFunc) error { return runQuery(ctx, db, s, each) })
+}
+
+// rowFunc takes a row, which is valid only during the call.
+type rowFunc = func(raw [][]byte) error
+
+// againIfOutdated runs a query, and a second time if the first met a rebuilt
+// table before there were rows.
+func againIfOutdated(each rowFunc, run func(rowFunc) error) error {
 	started := false
 	watch := func(raw [][]byte) error {
 		started = true
 		return each(raw)
 	}
-	err := runQuery(ctx, db, s, watch)
-	if _, pooled := db.(*pgxpool.Pool); pooled && !started && outdated(err) {
-		err = runQuery(ctx, db, s, watch)
+	err := run(watch)
+	if !started && outdated(err) {
+		err = run(watch)
 	}
 	return err
 }
 
-func runQuery(ctx context.Context, db Querier, s *statement, each func(raw [][]byte) error) error {
+func runQuery(ctx context.Context, db Querier, s *statement, each rowFunc) error {
 	rows, err := db.Query(ctx, s.String(), append([]any{pgx.QueryResultFormats{pgx.BinaryFormatCode}}, s.args...)...)
 	if err != nil {
 		return storageFault(err)

@@ -73,14 +73,15 @@ func (l *lazyWriter) Write(p []byte) (int, error) {
 }
 
 // stream hands all rows that match to each, from one snapshot.
-func (rd *Reader) stream(ctx context.Context, req Request, each func(raw [][]byte) error) error {
-	if err := rd.learnLetters(ctx); err != nil {
-		return err
-	}
+func (rd *Reader) stream(ctx context.Context, req Request, each rowFunc) error {
 	q, err := rd.plan(ctx, req)
 	if err != nil || q.nothing() {
 		return err
 	}
+	return againIfOutdated(each, func(each rowFunc) error { return rd.streamPlan(ctx, q, each) })
+}
+
+func (rd *Reader) streamPlan(ctx context.Context, q *plan, each rowFunc) error {
 	// Cancelled before the rows are closed, so that giving up does not read the
 	// rest of them.
 	ctx, cancel := context.WithCancel(ctx)

@@ -203,7 +203,8 @@ func (s *statement) compare(alias string, c nCmp) {
 	case Starts:
 		s.write(column, " like ", s.arg(escapeLike(c.v.(string))+"%"))
 	case Contains:
-		s.contains(column, c.v.(string))
+		v := c.v.(string)
+		s.like(column, v, "%"+escapeLike(v)+"%")
 	case Ends:
 		s.ends(column, c)
 	default:
@@ -211,14 +212,15 @@ func (s *statement) compare(alias string, c nCmp) {
 	}
 }
 
-func (s *statement) contains(column, v string) {
-	if s.hasTrigram(v) {
-		s.write(column, " like ", s.arg("%"+escapeLike(v)+"%"))
-		return
+// like looks for a text by a pattern. For one without a trigram the planner
+// would read the whole trigram index and then every row; an index serves its own
+// collation only, so that naming another, which compares bytes as well, keeps it
+// out and leaves the planner its estimate.
+func (s *statement) like(column, v, pattern string) {
+	if !s.hasTrigram(v) {
+		column += ` collate "POSIX"`
 	}
-	// LIKE without a trigram would make the planner read the whole trigram
-	// index and then every row.
-	s.write("position(", s.arg(v), " in ", column, ") > 0")
+	s.write(column, " like ", s.arg(pattern))
 }
 
 func (s *statement) ends(column string, c nCmp) {
@@ -227,11 +229,7 @@ func (s *statement) ends(column string, c nCmp) {
 		s.write("reverse(", column, ") like ", s.arg(escapeLike(reversed(v))+"%"))
 		return
 	}
-	if s.hasTrigram(v) {
-		s.write(column, " like ", s.arg("%"+escapeLike(v)))
-		return
-	}
-	s.write("right(", column, ", length(", s.arg(v), ")) = ", s.arg(v))
+	s.like(column, v, "%"+escapeLike(v))
 }
 
 // hasTrigram tells whether a trigram index can find the text: it needs three
@@ -245,40 +243,6 @@ func (s *statement) hasTrigram(v string) bool {
 			}
 		} else {
 			run = 0
-		}
-	}
-	return false
-}
-
-// blind tells whether a filter holds a comparison the planner cannot estimate
-// because no index covers it.
-func (s *statement) blind(n node) bool {
-	switch n := n.(type) {
-	case nAnd:
-		// One part that can be estimated bounds the rest.
-		for _, p := range n {
-			if !s.blind(p) {
-				return false
-			}
-		}
-		return true
-	case nOr:
-		for _, p := range n {
-			if s.blind(p) {
-				return true
-			}
-		}
-	case nNot:
-		return s.blind(n.x)
-	case nCmp:
-		if n.f.Sub != nil || n.f.Join != "" {
-			return false
-		}
-		switch n.op {
-		case Contains:
-			return !s.hasTrigram(n.v.(string))
-		case Ends:
-			return !n.f.Reversed && !s.hasTrigram(n.v.(string))
 		}
 	}
 	return false

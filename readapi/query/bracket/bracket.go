@@ -9,7 +9,7 @@
 //
 // Parameters in brackets that the resource does not know are refused, since
 // ignoring a filter would show more than was asked for; other unknown
-// parameters are ignored.
+// parameters are ignored. So are page and page_size with get_all=true.
 package bracket
 
 import (
@@ -42,6 +42,20 @@ func (q Query) Request() query.Request {
 	return query.Request{Filter: q.Filter, Sort: q.Sort, Page: q.Page, Size: q.Size}
 }
 
+// Equal is the value that a field must equal, nil if none was asked for.
+func (q Query) Equal(field string) any {
+	parts, several := q.Filter.(query.And)
+	if !several {
+		parts = query.And{q.Filter}
+	}
+	for _, part := range parts {
+		if c, ok := part.(query.Compare); ok && c.Op == query.Eq && c.Field == field {
+			return c.Value
+		}
+	}
+	return nil
+}
+
 var operators = map[string]query.Op{
 	"equal":      query.Eq,
 	"equals":     query.Eq,
@@ -64,6 +78,12 @@ func Parse(r *query.Resource, values url.Values) (Query, error) {
 			return Query{}, err
 		}
 	}
+	switch {
+	case p.query.All: // page and page_size are ignored, whatever they are
+		p.query.Page, p.query.Size = 1, DefaultSize
+	case p.badPage != nil:
+		return Query{}, p.badPage
+	}
 	if p.query.Sort.Field == "" && p.descending {
 		p.query.Sort.Desc = true
 	}
@@ -76,6 +96,7 @@ type parser struct {
 	query      Query
 	filters    []query.Expr
 	descending bool
+	badPage    error // what is wrong with page or page_size
 	seen       map[string]bool
 }
 
@@ -130,10 +151,16 @@ func (p *parser) field(name string) (*query.Field, bool) {
 	if !ok {
 		f, ok = p.resource.Field(strings.ReplaceAll(name, "_", ""))
 	}
-	if !ok || f.Hidden || f.Ops == 0 {
+	if !ok || !Offers(f) {
 		return nil, false
 	}
 	return f, true
+}
+
+// Offers tells whether this grammar can filter a field at all: there are fields
+// with operators for the server's own use only.
+func Offers(f *query.Field) bool {
+	return !f.Hidden && f.Ops&(query.Eq|query.Substring) != 0
 }
 
 func (p *parser) filter(name string, f *query.Field, op query.Op, text string) error {
@@ -168,7 +195,7 @@ func (p *parser) paging(lower string) (func(name, value string) error, bool) {
 func (p *parser) page(name, value string) error {
 	n, err := strconv.ParseInt(value, 10, 32)
 	if err != nil || n < 1 {
-		return fault.InvalidQuery(name, "must be a whole number from 1")
+		p.refusePage(name, "must be a whole number from 1")
 	}
 	p.query.Page = int(n)
 	return nil
@@ -177,10 +204,17 @@ func (p *parser) page(name, value string) error {
 func (p *parser) size(name, value string) error {
 	n, err := strconv.Atoi(value)
 	if err != nil || n < 1 || n > MaxSize {
-		return fault.InvalidQuery(name, "must be a whole number from 1 to %d", MaxSize)
+		p.refusePage(name, "must be a whole number from 1 to %d", MaxSize)
 	}
 	p.query.Size = n
 	return nil
+}
+
+// refusePage keeps the first mistake until it is known that there are pages.
+func (p *parser) refusePage(name, format string, args ...any) {
+	if p.badPage == nil {
+		p.badPage = fault.InvalidQuery(name, format, args...)
+	}
 }
 
 func (p *parser) all(name, value string) error {

@@ -22,6 +22,7 @@ var things = query.MustDefine(query.Resource{
 		{Name: "projectId", Column: "project_id", Kind: query.UUID, Ops: query.Eq},
 		{Name: "size", Column: "size", Kind: query.Int, Ops: query.Eq, Sortable: true},
 		{Name: "organization.name", Column: "name", Folded: "name_f", Sortable: true, Join: "organization"},
+		{Name: "expires", Column: "expires_at", Kind: query.Time, Ops: query.Range, Sortable: true}, // for the server's own filters
 		{Name: "owner", Column: "owner_id", Kind: query.UUID, Ops: query.Eq, Hidden: true, Sortable: true},
 	},
 })
@@ -56,7 +57,10 @@ func TestParse(t *testing.T) {
 			compare("code", query.Eq, "z"), compare("name", query.Eq, "x"), compare("name", query.Contains, "y")}},
 		"page=3&page_size=100":                           {Page: 3, Size: 100},
 		"get_all=true":                                   {All: true},
+		"get_all=true&page=0&page_size=1000":             {All: true}, // ignored, as documented
+		"Page=x&get_all=true&page_size=5":                {All: true},
 		"get_all=False&page=2":                           {Page: 2},
+		"expires=2030-01-01T00:00:00Z":                   {}, // no filter of this grammar
 		"sort_by=Organization.Name&sort_direction=DESC":  {Sort: query.Sort{Field: "Organization.Name", Desc: true}},
 		"sort_by=NAME&sort_direction=asc":                {Sort: query.Sort{Field: "NAME"}},
 		"sort_direction=desc":                            {Sort: query.Sort{Desc: true}},
@@ -82,6 +86,9 @@ func TestMistakesNameTheParameter(t *testing.T) {
 		"page=1.5":                          "page",
 		"page=x":                            "page",
 		"page=99999999999999999999":         "page",
+		"page=0&page_size=0&get_all=false":  "page",
+		"get_all=true&page=1&page=2":        "page",
+		"expires[equal]=x":                  "expires[equal]",
 		"page_size=0":                       "page_size",
 		"page_size=101":                     "page_size",
 		"page_size=ten":                     "page_size",
@@ -122,4 +129,18 @@ func TestRequest(t *testing.T) {
 	q, err := parse(t, "name=x&page=2&page_size=5&sort_by=size")
 	require.NoError(t, err)
 	require.Equal(t, query.Request{Filter: q.Filter, Sort: query.Sort{Field: "size"}, Page: 2, Size: 5}, q.Request())
+}
+
+func TestEqual(t *testing.T) {
+	id := uuid.MustParse("0190a6f3-7c1e-7a30-8000-000000000001")
+	for raw, want := range map[string]any{
+		"": nil, "name=x": nil, "project_id=" + id.String(): id, "name[contains]=x&projectId[equal]=" + id.String(): id,
+	} {
+		q, err := parse(t, raw)
+		require.NoError(t, err)
+		require.Equal(t, want, q.Equal("projectId"), raw)
+	}
+	q, err := parse(t, "name[contains]=x")
+	require.NoError(t, err)
+	require.Nil(t, q.Equal("name"))
 }
