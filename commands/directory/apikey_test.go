@@ -22,6 +22,8 @@ func TestCreateAPIKey(t *testing.T) {
 	begin.When(cmd).Then(created)
 	begin.When(CreateAPIKey{ID: key, Details: Details{"", long}, ExpiresAt: spec.Now, MaxLife: day}).ThenFault(fault.Invalid, "name", "description", "expiryDate")
 	begin.When(with(cmd, func(c *CreateAPIKey) { c.ExpiresAt = c.ExpiresAt.Add(1) })).ThenFault(fault.Invalid, "expiryDate")
+	begin.When(with(cmd, func(c *CreateAPIKey) { c.ExpiresAt = c.ExpiresAt.Add(-1) })).
+		Then(with(created, func(e *directory.APIKeyCreated) { e.ExpiresAt = e.ExpiresAt.Add(-time.Microsecond) }))
 	begin.At(spec.Now.Add(-1)).When(cmd).ThenFault(fault.Invalid, "expiryDate")
 	asRecipient := clerk
 	asRecipient.UserID = bob

@@ -6,6 +6,7 @@ import (
 
 	"docket/commands"
 	"docket/commands/spec"
+	"docket/domain"
 	"docket/domain/directory"
 	"docket/domain/fault"
 	"github.com/stretchr/testify/require"
@@ -107,6 +108,8 @@ func TestNobodyTakesOverWhoMayDoMore(t *testing.T) {
 	begin.When(UpdateUser{ID: ann, Person: annIs(), PasswordHash: "mine"}).ThenFault(fault.Denied, "password")
 	begin.When(UpdateUser{ID: ann, Person: with(annIs(), func(p *Person) { p.DomainAccount, p.UserName = "me", ptr("me") })}).ThenFault(fault.Denied, "domainAccount", "userName")
 	begin.When(UpdateUser{ID: ann, Person: annIs(), PasswordHash: "h"}).ThenNothing()
+	// The mail that lets one choose a password would come to the clerk.
+	begin.When(UpdateUser{ID: ann, Person: with(annIs(), func(p *Person) { p.Email = "clerk@example.com" }), Invite: true}).ThenFault(fault.Denied, "email")
 	given[directory.User](t, stronger).When(UpdateUser{ID: ann, Person: annIs(), PasswordHash: "new"}).Then(directory.UserPasswordChanged{ID: ann, PasswordHash: "new", At: spec.Now})
 	self := with(stronger, func(u *directory.UserCreated) { u.ID = me })
 	given[directory.User](t, self).As(clerk).When(UpdateUser{ID: me, Person: annIs(), PasswordHash: "new"}).Then(directory.UserPasswordChanged{ID: me, PasswordHash: "new", At: spec.Now})
@@ -158,7 +161,15 @@ func TestConvertRecipient(t *testing.T) {
 	begin.When(ConvertRecipient{ID: bob, Language: "xx", DomainAccount: "a\nb"}).ThenFault(fault.Invalid, "language", "domain", "roles")
 	begin.When(ConvertRecipient{ID: bob, Roles: ids(boss)}).ThenFault(fault.Denied, "roles[0].id")
 	mute := with(recipient(bob, sales), func(u *directory.UserCreated) { u.Email = "" })
-	given[directory.User](t, mute).When(ConvertRecipient{ID: bob, Roles: ids(reader), Invite: true}).ThenFault(fault.Invalid, "email")
+	given[directory.User](t, mute).When(ConvertRecipient{ID: bob, Roles: ids(reader), Invite: true}).ThenFault(fault.Invalid, "sendNotification")
+	// What the recipient's groups give begins to count with the conversion.
+	in := func(groups ...domain.ID) directory.UserCreated {
+		return with(recipient(bob, sales), func(u *directory.UserCreated) { u.Groups = groups })
+	}
+	given[directory.User](t, in(chief)).As(clerk).When(ConvertRecipient{ID: bob, Roles: ids(reader)}).ThenFault(fault.Denied, "groups")
+	given[directory.User](t, in(staff)).As(clerk).When(ConvertRecipient{ID: bob, Roles: ids(reader), Active: true}).
+		Then(directory.RecipientConverted{ID: bob, At: spec.Now}, roles)
+	given[directory.User](t, in(chief)).When(ConvertRecipient{ID: bob, Roles: ids(reader), Active: true}).Then(directory.RecipientConverted{ID: bob, At: spec.Now}, roles)
 	given[directory.User](t, user(bob, sales)).When(ConvertRecipient{ID: bob, Roles: ids(reader)}).ThenFault(fault.Conflict)
 	given[directory.User](t).When(ConvertRecipient{ID: bob, Roles: ids(reader)}).ThenFault(fault.NotFound)
 }

@@ -87,7 +87,7 @@ func (c UpdateRecipient) Decide(u directory.User, env commands.Env) ([]domain.Ev
 }
 
 // ConvertRecipient makes a recipient a user who can log in. Problems: roles,
-// roles[i].id, language, domain, email.
+// roles[i].id, groups, language, domain, sendNotification.
 type ConvertRecipient struct {
 	ID            domain.ID
 	Roles         []domain.ID // at least one; they replace the recipient's
@@ -124,8 +124,12 @@ func (c ConvertRecipient) Decide(u directory.User, env commands.Env) ([]domain.E
 		is.DomainAccount = account
 	}
 	d.replaceProfile(is)
-	v.checkInvite(c.Invite, u.Email)
+	v.Check(!c.Invite || u.Email != "", "sendNotification", "needs a mail address, which the recipient does not have")
 	d.activation(&c.Active)
+	for _, id := range live[directory.Group](env, directory.GroupStream, u.Groups) {
+		// What a recipient's groups give begins to count now.
+		v.joining("groups", looked[directory.Group](env, directory.GroupStream(id)))
+	}
 	v.Check(len(c.Roles) > 0, "roles", "must hold at least one")
 	d.roles(v.roles(u.Roles, c.Roles))
 	return d.done()
@@ -167,6 +171,9 @@ func profileOf(u directory.User) directory.UserProfileChanged {
 func (d *change) profile(p Person) {
 	is := p.profile(d.v, d.was)
 	d.email = is.Email
+	if is.Email != d.was.Email { // the mail that lets one choose a password goes there
+		d.credential("email")
+	}
 	if is.DomainAccount != d.was.DomainAccount {
 		d.credential("domainAccount")
 	}

@@ -147,7 +147,7 @@ func tooMany(recipients []reporting.Recipient) error {
 	return nil
 }
 
-// UpdateRecipient replaces the flags of one recipient. Problems: type.
+// UpdateRecipient replaces the flags of one recipient. Problems: id, type.
 type UpdateRecipient struct {
 	TaskID    domain.ID
 	Recipient reporting.Recipient
@@ -173,7 +173,7 @@ func (c UpdateRecipient) Decide(t reporting.Task, env commands.Env) ([]domain.Ev
 	i := t.Find(c.Recipient)
 	switch {
 	case i < 0:
-		return nil, fault.Missing("recipient", c.Recipient.ID)
+		return nil, fault.Missing("recipient", c.Recipient.ID).On("id", "is no recipient of the task")
 	case t.Recipients[i] == c.Recipient:
 		return nil, nil
 	}

@@ -64,8 +64,8 @@ func TestUpdateRecipient(t *testing.T) {
 	changed := reporting.Recipient{ID: ann, Type: "user", SeeInHub: true}
 	begin.When(UpdateRecipient{task, changed}).Then(reporting.TaskRecipientChanged{TaskID: task, Recipient: changed, At: spec.Now})
 	begin.When(UpdateRecipient{task, toAnn}).ThenNothing()
-	begin.When(UpdateRecipient{task, toBob}).ThenFault(fault.NotFound)
-	begin.When(UpdateRecipient{task, reporting.Recipient{ID: ann, Type: "group"}}).ThenFault(fault.NotFound)
+	begin.When(UpdateRecipient{task, toBob}).ThenFault(fault.NotFound, "id")
+	begin.When(UpdateRecipient{task, reporting.Recipient{ID: ann, Type: "group"}}).ThenFault(fault.NotFound, "id")
 	begin.When(UpdateRecipient{task, reporting.Recipient{ID: ann, Type: "USER"}}).ThenFault(fault.Invalid, "type")
 }
 

@@ -114,7 +114,7 @@ func (r *Reads) stream(ctx context.Context, req query.Request, end func(n int64)
 }
 
 func appendPagination(dst []byte, page, size int, total int64) []byte {
-	pages := int64(1)
+	var pages int64
 	if size > 0 {
 		pages = (total + int64(size) - 1) / int64(size)
 	}
@@ -193,7 +193,7 @@ func parameters(r *query.Resource) []*huma.Param {
 		if f.Sortable {
 			sorts = append(sorts, f.Name)
 		}
-		if f.Ops == 0 {
+		if !bracket.Offers(&f) {
 			continue
 		}
 		params = append(params, &huma.Param{Name: f.Name, In: "query", Schema: text(), Description: filterHelp(f)})

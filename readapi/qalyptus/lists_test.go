@@ -268,6 +268,12 @@ func (l listed) mistakes(t *testing.T, s *servertest.Server) {
 		refused(t, s, with(l.path, name+"[contains]", "a"), name+"[contains]")
 	}
 	get(t, s, with(l.path, "utm_source", "x")) // strangers are left alone
+	require.Equal(t, l.items, get(t, s, with(l.path, "get_all", "true", "page", "0", "page_size", "1000")).Data, "ignored with get_all")
+	// A filter that can't be read is not left out: that would show more than was asked for.
+	for _, broken := range []string{"name=%zz", "name[contains]=%"} {
+		name, _, _ := strings.Cut(broken, "=")
+		refused(t, s, l.path+"?"+broken, name)
+	}
 }
 
 // fill makes enough of everything and says what each list offers.
@@ -372,6 +378,10 @@ func TestWholeLists(t *testing.T) {
 	require.Empty(t, get(t, s, "/users?group_id="+uuid.NewString()).Data)
 	refused(t, s, "/users?group_id=x", "group_id")
 
+	for path, pages := range map[string]string{"?name=none": `"pageSize":10`, "?name=none&get_all=true": `"pageSize":0`} {
+		require.Contains(t, string(s.Get("/api/v2/groups"+path).Is(http.StatusOK).Body), `{"data":[],"isSuccess":true,"error":null,"errorDetails":null,"pagination":{"page":1,`+pages+`,"totalItems":0,"totalPages":0}}`)
+	}
+
 	whole := s.Get("/api/v2/organizations/all").Is(http.StatusOK).Map()
 	require.NotContains(t, whole, "pagination")
 	require.Len(t, whole["data"], 1)
@@ -407,4 +417,7 @@ func TestListsAreDescribed(t *testing.T) {
 	find("/api/v2/users", "group_id")
 	find("/api/v2/tasks/{id}/recipients", "email_address")
 	find("/api/v2/groups", "page_size")
+	for _, p := range spec.Paths["/api/v2/api-keys"]["get"].Parameters {
+		require.NotEqual(t, "expiryDate", p.Name, "an order, no filter")
+	}
 }

@@ -13,7 +13,9 @@ import (
 )
 
 // OwnPermissions are what the caller may do: the union over all their roles.
+// Roles are those given to the caller directly, whether or not they are active.
 type OwnPermissions struct {
+	Roles       []Ref       `json:"roles"`
 	Permissions Permissions `json:"permissions"`
 	AllProjects bool        `json:"allProjects"`
 	Projects    []Ref       `json:"projects"` // when not all
@@ -47,6 +49,11 @@ func registerPermissions(r *Reads) {
 				}
 			}
 			own := OwnPermissions{Permissions: PermissionsOf(keys), AllProjects: actor.Projects == nil, Projects: []Ref{}}
+			roles, err := query.FetchAll(ctx, r.reader, roleInfoShape, query.Request{Scope: query.Everything(), Filter: query.Equals("holder", actor.UserID)})
+			if err != nil {
+				return nil, err
+			}
+			own.Roles = append([]Ref{}, roles...)
 			if !own.AllProjects {
 				projects, err := query.FetchAll(ctx, r.reader, projectRefShape, query.Request{Scope: scopeOf(ctx), Filter: query.OneOf("id", actor.Projects...)})
 				if err != nil {

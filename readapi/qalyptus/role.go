@@ -56,6 +56,7 @@ var roles = query.MustDefine(query.Resource{
 		{Name: "modifiedDate", Column: "modified_at", Kind: query.Time, Sortable: true},
 		{Name: "isSystem", Column: "is_system", Kind: query.Bool, Ops: query.Eq, Hidden: true},
 		{Name: "organization", Column: "organization_id", Kind: query.UUID, Ops: query.Eq | query.In, Hidden: true},
+		{Name: "holder", Kind: query.UUID, Ops: query.Eq, Hidden: true, Sub: &query.Sub{Table: "rm_directory.user_roles", Row: "role_id", Column: "user_id"}},
 	},
 	DefaultSort: query.Sort{Field: "name"},
 	Counters:    []string{""},

@@ -108,8 +108,9 @@ func RecipientOf(task domain.ID, r reporting.Recipient, n Names) Recipient {
 
 // Recipients reads some recipients of a task.
 func (r *Reads) Recipients(ctx context.Context, task domain.ID, ids []domain.ID) ([]Recipient, error) {
-	return query.FetchAll(ctx, r.reader, recipientShape, query.Request{Scope: scopeOf(ctx),
+	list, err := query.FetchAll(ctx, r.reader, recipientShape, query.Request{Scope: scopeOf(ctx),
 		Filter: query.All(query.Equals("task", task), query.OneOf("recipient", ids...))})
+	return append([]Recipient{}, list...), err // an empty list is no null
 }
 
 func registerTasks(r *Reads) {

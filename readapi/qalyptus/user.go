@@ -12,6 +12,7 @@ import (
 	"docket/domain/fault"
 	"docket/internal/httpx"
 	"docket/readapi/query"
+	"docket/readapi/query/bracket"
 )
 
 // User as this API shows it: somebody who logs in, or a recipient.
@@ -72,7 +73,7 @@ func registerUsers(r *Reads) {
 	kind := func(k directory.UserKind) func(context.Context) query.Expr {
 		return func(context.Context) query.Expr { return query.Equals("type", string(k)) }
 	}
-	list[User, Listing](r, httpx.Op{ID: "172", Path: "/users", Summary: "Get all users", Tags: tags, Permission: "users.view"}, UserShape, nil)
+	list(r, httpx.Op{ID: "172", Path: "/users", Summary: "Get all users", Tags: tags, Permission: "users.view"}, UserShape, r.ofSeenGroup)
 	get(r, httpx.Op{ID: "175", Path: "/users/{id}", Summary: "Get user by id", Tags: tags, Permission: "users.view"}, UserShape, nil)
 	get(r, httpx.Op{ID: "182", Path: "/users/recipients/{id}", Summary: "Get recipient by id", Tags: tags, Permission: "users.view"}, UserShape, kind(directory.KindRecipient))
 	httpx.Register(r.api, httpx.Op{ID: "178", Method: http.MethodGet, Path: "/users/profile", Summary: "Get user profile", Tags: tags, Returns: Envelope[User]{}},
@@ -92,6 +93,22 @@ func registerUsers(r *Reads) {
 		func(ctx context.Context, in *ByID) (query.Expr, error) {
 			return query.Equals("group_id", in.ID), r.exists(ctx, GroupShape, in.ID)
 		})
+}
+
+// ofSeenGroup lets nobody find out who is in a group that they don't see.
+func (r *Reads) ofSeenGroup(ctx context.Context, in *Listing) (query.Expr, error) {
+	asked, err := bracket.Parse(users, in.query())
+	if err != nil {
+		return nil, err
+	}
+	group, ok := asked.Equal("group_id").(domain.ID)
+	if !ok {
+		return nil, nil
+	}
+	if err := r.exists(ctx, GroupShape, group); !fault.Is(err, fault.NotFound) {
+		return nil, err
+	}
+	return query.Or{}, nil // nobody
 }
 
 // userKind reads the type of a person.

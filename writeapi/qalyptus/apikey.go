@@ -40,14 +40,12 @@ type newAPIKey struct {
 
 func registerAPIKeys(w *writes) {
 	tags := []string{"API Key"}
-	httpx.Register(w.API, httpx.Op{ID: "1", Method: http.MethodPost, Path: "/api-keys", Summary: "Create API key", Tags: tags,
-		Permission: "apiKeys.use", Success: http.StatusCreated, Returns: qalyptus.Envelope[newAPIKey]{}}, w.addAPIKey)
-	httpx.Register(w.API, httpx.Op{ID: "3", Method: http.MethodPut, Path: "/api-keys/{id}", Summary: "Update API key", Tags: tags,
-		Permission: "apiKeys.use", Returns: qalyptus.Envelope[qalyptus.APIKey]{}}, w.updateAPIKey)
-	deleteOne(w, httpx.Op{ID: "5", Path: "/api-keys/{id}", Summary: "Delete API key", Tags: tags, Permission: "apiKeys.use"}, revokeOwn)
-	deleteMany(w, httpx.Op{ID: "6", Path: "/api-keys", Summary: "Delete API keys", Tags: tags, Permission: "apiKeys.use"}, revokeOwn)
-	deleteOne(w, httpx.Op{ID: "7", Path: "/api-keys/admin/{id}", Summary: "Delete API key (Admin)", Tags: tags, Permission: "apiKeys.manageAll"}, revokeAny)
-	deleteMany(w, httpx.Op{ID: "8", Path: "/api-keys/admin", Summary: "Delete API keys (Admin)", Tags: tags, Permission: "apiKeys.manageAll"}, revokeAny)
+	create[newAPIKey](w, httpx.Op{ID: "1", Path: "/api-keys", Summary: "Create API key", Tags: tags, Permission: "apiKeys.use"}, w.addAPIKey)
+	update[qalyptus.APIKey](w, httpx.Op{ID: "3", Path: "/api-keys/{id}", Summary: "Update API key", Tags: tags, Permission: "apiKeys.use"}, w.updateAPIKey)
+	removeOne(w, httpx.Op{ID: "5", Path: "/api-keys/{id}", Summary: "Delete API key", Tags: tags, Permission: "apiKeys.use"}, revokeOwn)
+	removeMany(w, httpx.Op{ID: "6", Path: "/api-keys", Summary: "Delete API keys", Tags: tags, Permission: "apiKeys.use"}, revokeOwn)
+	removeOne(w, httpx.Op{ID: "7", Path: "/api-keys/admin/{id}", Summary: "Delete API key (Admin)", Tags: tags, Permission: "apiKeys.manageAll"}, revokeAny)
+	removeMany(w, httpx.Op{ID: "8", Path: "/api-keys/admin", Summary: "Delete API keys (Admin)", Tags: tags, Permission: "apiKeys.manageAll"}, revokeAny)
 }
 
 func revokeOwn(id domain.ID) commands.Command[directory.APIKey] {
@@ -73,10 +71,7 @@ func (w *writes) addAPIKey(ctx context.Context, in *addAPIKey) (*httpx.Raw, erro
 
 func (w *writes) updateAPIKey(ctx context.Context, in *updateAPIKey) (*httpx.Raw, error) {
 	done, err := commands.Send(ctx, w.Bus, commanded.UpdateAPIKey{ID: in.ID, Details: commanded.Details{Name: in.Body.Name, Description: text(in.Body.Description)}})
-	if err != nil {
-		return nil, err
-	}
-	return qalyptus.Written(ctx, w.Reads, http.StatusOK, qalyptus.APIKeyShape, in.ID, done.Current, func() qalyptus.APIKey { return w.apiKey(ctx, done.State) })
+	return answer(ctx, w, http.StatusOK, qalyptus.APIKeyShape, in.ID, done, err, func(k directory.APIKey) qalyptus.APIKey { return w.apiKey(ctx, k) })
 }
 
 func (w *writes) apiKey(ctx context.Context, k directory.APIKey) qalyptus.APIKey {

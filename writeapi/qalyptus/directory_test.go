@@ -106,6 +106,9 @@ func groupMembers(t *testing.T, a *api) {
 	require.Empty(t, members())
 
 	a.refused(http.StatusNotFound, http.MethodPut, "/groups/members", with(body, object{"groupId": uuid.NewString()}))
+	unknown := a.refused(http.StatusNotFound, http.MethodPut, "/groups/members", with(body, object{"groupId": uuid.NewString(), "userIds": ids(one)}))
+	require.Nil(t, unknown["errorDetails"], "no user is to blame")
+	a.refused(http.StatusBadRequest, http.MethodPut, "/groups/members", with(body, object{"name": strings.Repeat("x", 257), "userIds": []string{uuid.NewString()}}), "name")
 	a.refused(http.StatusNotFound, http.MethodPut, "/groups/members", with(body, object{"userIds": []string{id(one), uuid.NewString()}}))
 	a.refused(http.StatusBadRequest, http.MethodPut, "/groups/members", with(body, object{"userIds": []string{id(one), id(one)}}), "userIds[1]")
 	a.refused(http.StatusConflict, http.MethodPut, "/groups/members", with(body, object{"name": a.create("/groups", object{"name": unique("Taken")})["name"], "userIds": ids(one)}))
@@ -147,6 +150,14 @@ func roles(t *testing.T, a *api) {
 	a.refused(http.StatusBadRequest, http.MethodPost, "/security/roles", with(body, object{"name": "y", "permissions": object{"tasks": object{"fly": true}, "moon": object{"view": true}}}),
 		"permissions.tasks.fly", "permissions.moon")
 	a.refused(http.StatusBadRequest, http.MethodPost, "/security/roles", with(body, object{"name": "y", "projects": refs(uuid.NewString())}), "projects[0].id")
+	unknown := object{}
+	for _, area := range strings.Split("zyxwvutsrqponmlkjihgfedcba", "") {
+		unknown[area] = object{}
+	}
+	for range 3 {
+		refusal := a.refused(http.StatusBadRequest, http.MethodPost, "/security/roles", with(body, object{"permissions": unknown}))
+		require.Contains(t, refusal["error"], "permissions.a", "the first one, every time")
+	}
 
 	// Default roles stay as they are.
 	system := a.get("/security/roles/" + usersRole)
@@ -188,11 +199,12 @@ func organizations(t *testing.T, a *api) {
 
 	// What holds something stays.
 	group := a.create("/groups", object{"name": "G", "organizationId": id(made)})
-	a.refused(http.StatusConflict, http.MethodDelete, "/organizations/"+id(made), nil)
+	require.Nil(t, a.refused(http.StatusConflict, http.MethodDelete, "/organizations/"+id(made), nil)["errorDetails"], "there is no body")
+	require.Nil(t, a.refused(http.StatusNotFound, http.MethodDelete, "/organizations/"+uuid.NewString(), nil)["errorDetails"])
 	a.remove("/groups/"+id(group), nil)
 	person := a.create("/users", userBody(id(made)))
 	other := a.create("/organizations", organizationBody(unique("Org")))
-	refusal := a.refused(http.StatusConflict, http.MethodDelete, "/organizations", ids(other, made))
+	refusal := a.refused(http.StatusConflict, http.MethodDelete, "/organizations", ids(other, made), "[1]")
 	require.Contains(t, refusal["error"], "1 users and recipients")
 	a.get("/organizations/" + id(other))
 	members := a.list("/organizations/" + id(made) + "/members")
@@ -314,6 +326,9 @@ func apiKeys(t *testing.T, a *api) {
 	require.Equal(t, id(made), id(a.as(made["key"].(string)).get("/api-keys/"+id(made))), "the key works at once")
 	shown := with(made, object{"key": absent})
 	require.Equal(t, shown, a.get("/api-keys/"+id(made)))
+
+	exact := a.create("/api-keys", with(body, object{"expiryDate": expiry.Format("2006-01-02T15:04:05") + ".123456789Z"}))
+	require.Equal(t, a.get("/api-keys/" + id(exact))["expiryDate"], exact["expiryDate"], "as a GET reads it")
 
 	changed := a.update("/api-keys/"+id(made), object{"name": "Renamed", "description": nil})
 	require.Equal(t, with(shown, object{"name": "Renamed", "description": ""}), changed)

@@ -45,14 +45,11 @@ type updateGroup struct {
 
 func registerGroups(w *writes) {
 	tags := []string{"Group"}
-	httpx.Register(w.API, httpx.Op{ID: "22", Method: http.MethodPost, Path: "/groups", Summary: "Add group", Tags: tags,
-		Permission: "groups.create", Success: http.StatusCreated, Returns: qalyptus.Envelope[qalyptus.Group]{}}, w.addGroup)
-	httpx.Register(w.API, httpx.Op{ID: "25", Method: http.MethodPut, Path: "/groups/{id}", Summary: "Update group", Tags: tags,
-		Permission: "groups.edit", Returns: qalyptus.Envelope[qalyptus.Group]{}}, w.updateGroup)
-	httpx.Register(w.API, httpx.Op{ID: "29", Method: http.MethodPut, Path: "/groups/members", Summary: "Update group members", Tags: tags,
-		Permission: "groups.edit", Returns: qalyptus.Envelope[qalyptus.Group]{}}, w.setMembers)
-	deleteOne(w, httpx.Op{ID: "27", Path: "/groups/{id}", Summary: "Delete group", Tags: tags, Permission: "groups.delete"}, deleteGroup)
-	deleteMany(w, httpx.Op{ID: "24", Path: "/groups", Summary: "Delete multiple groups", Tags: tags, Permission: "groups.delete"}, deleteGroup)
+	create[qalyptus.Group](w, httpx.Op{ID: "22", Path: "/groups", Summary: "Add group", Tags: tags, Permission: "groups.create"}, w.addGroup)
+	update[qalyptus.Group](w, httpx.Op{ID: "25", Path: "/groups/{id}", Summary: "Update group", Tags: tags, Permission: "groups.edit"}, w.updateGroup)
+	update[qalyptus.Group](w, httpx.Op{ID: "29", Path: "/groups/members", Summary: "Update group members", Tags: tags, Permission: "groups.edit"}, w.setMembers)
+	removeOne(w, httpx.Op{ID: "27", Path: "/groups/{id}", Summary: "Delete group", Tags: tags, Permission: "groups.delete"}, deleteGroup)
+	removeMany(w, httpx.Op{ID: "24", Path: "/groups", Summary: "Delete multiple groups", Tags: tags, Permission: "groups.delete"}, deleteGroup)
 }
 
 func deleteGroup(id domain.ID) commands.Command[directory.Group] {
@@ -72,15 +69,12 @@ func (w *writes) updateGroup(ctx context.Context, in *updateGroup) (*httpx.Raw, 
 }
 
 func (w *writes) group(ctx context.Context, status int, id domain.ID, done commands.Result[directory.Group], err error) (*httpx.Raw, error) {
-	if err != nil {
-		return nil, err
-	}
-	return qalyptus.Written(ctx, w.Reads, status, qalyptus.GroupShape, id, done.Current, func() qalyptus.Group {
+	return answer(ctx, w, status, qalyptus.GroupShape, id, done, err, func(g directory.Group) qalyptus.Group {
 		users, err := w.Contents.Members(ctx, id)
 		if err != nil {
 			users = nil // as with names
 		}
-		return qalyptus.GroupOf(done.State, len(users), w.names(ctx, done.State.OrganizationID))
+		return qalyptus.GroupOf(g, len(users), w.names(ctx, g.OrganizationID))
 	})
 }
 
@@ -88,20 +82,24 @@ func (w *writes) group(ctx context.Context, status int, id domain.ID, done comma
 // operation repeats the group's name and description. userIds null or absent
 // leaves the members as they are.
 func (w *writes) setMembers(ctx context.Context, in *groupMembers) (*httpx.Raw, error) {
+	group := commanded.UpdateGroup{ID: in.Body.GroupID, Details: commanded.Details{Name: in.Body.Name, Description: text(in.Body.Description)}}
+	// All or nothing, and what is wrong with the group is no user's fault.
+	if err := commands.Check(ctx, w.Bus, group); err != nil {
+		return nil, err
+	}
 	changes, err := w.memberChanges(ctx, in.Body.GroupID, in.Body.UserIDs)
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range changes { // all or nothing
+	for _, c := range changes {
 		if err := commands.Check(ctx, w.Bus, c.command); err != nil {
 			return nil, c.named(err)
 		}
 	}
-	details := commanded.Details{Name: in.Body.Name, Description: text(in.Body.Description)}
 	var done commands.Result[directory.Group]
 	current, err := commands.Together(ctx, w.Bus, func(ctx context.Context) (err error) {
 		// The group first: its name may be taken.
-		if done, err = commands.Send(ctx, w.Bus, commanded.UpdateGroup{ID: in.Body.GroupID, Details: details}); err != nil {
+		if done, err = commands.Send(ctx, w.Bus, group); err != nil {
 			return err
 		}
 		for _, c := range changes {
@@ -123,16 +121,10 @@ type memberChange struct {
 
 // named says whom in the body a refusal is about.
 func (c memberChange) named(err error) error {
-	f := fault.Of(err)
-	if c.path == "" || f.Kind == fault.Internal || f.Kind == fault.Unavailable {
+	if c.path == "" {
 		return err
 	}
-	named, message := *f, f.Public
-	if len(f.Fields) > 0 {
-		message = f.Fields[0].Message
-	}
-	named.Fields = []fault.Field{{Path: c.path, Message: message}}
-	return &named
+	return on(c.path, err)
 }
 
 // memberChanges lead from the members a group has to those it shall have.

@@ -2,6 +2,7 @@ package qalyptus
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	"docket/commands"
@@ -35,19 +36,12 @@ type updateOrganization struct {
 
 func registerOrganizations(w *writes) {
 	tags := []string{"Organization"}
-	answer := qalyptus.Envelope[qalyptus.Organization]{}
-	httpx.Register(w.API, httpx.Op{ID: "55", Method: http.MethodPost, Path: "/organizations", Summary: "Add organization", Tags: tags,
-		Permission: "organizations.create", Success: http.StatusCreated, Returns: answer}, w.addOrganization)
-	httpx.Register(w.API, httpx.Op{ID: "57", Method: http.MethodPut, Path: "/organizations/{id}", Summary: "Update organization", Tags: tags,
-		Permission: "organizations.edit", Returns: answer}, w.updateOrganization)
-	httpx.Register(w.API, httpx.Op{ID: "59", Method: http.MethodDelete, Path: "/organizations/{id}", Summary: "Delete organization by id", Tags: tags,
-		Permission: "organizations.delete", Returns: qalyptus.Envelope[*string]{}},
-		func(ctx context.Context, in *byID) (*httpx.Raw, error) {
-			return w.deleteOrganizations(ctx, []domain.ID{in.ID})
-		})
-	httpx.Register(w.API, httpx.Op{ID: "69", Method: http.MethodDelete, Path: "/organizations", Summary: "Delete organizations", Tags: tags,
-		Permission: "organizations.delete", Returns: qalyptus.Envelope[*string]{}},
-		func(ctx context.Context, in *ids) (*httpx.Raw, error) { return w.deleteOrganizations(ctx, in.Body) })
+	create[qalyptus.Organization](w, httpx.Op{ID: "55", Path: "/organizations", Summary: "Add organization", Tags: tags,
+		Permission: "organizations.create"}, w.addOrganization)
+	update[qalyptus.Organization](w, httpx.Op{ID: "57", Path: "/organizations/{id}", Summary: "Update organization", Tags: tags,
+		Permission: "organizations.edit"}, w.updateOrganization)
+	remove(w, httpx.Op{ID: "59", Path: "/organizations/{id}", Summary: "Delete organization by id", Tags: tags, Permission: "organizations.delete"}, w.deleteOrganization)
+	remove(w, httpx.Op{ID: "69", Path: "/organizations", Summary: "Delete organizations", Tags: tags, Permission: "organizations.delete"}, w.deleteOrganizations)
 }
 
 func (w *writes) addOrganization(ctx context.Context, in *addOrganization) (*httpx.Raw, error) {
@@ -65,29 +59,36 @@ func (w *writes) updateOrganization(ctx context.Context, in *updateOrganization)
 }
 
 func (w *writes) organization(ctx context.Context, status int, id domain.ID, done commands.Result[directory.Organization], err error) (*httpx.Raw, error) {
-	if err != nil {
-		return nil, err
-	}
-	return qalyptus.Written(ctx, w.Reads, status, qalyptus.OrganizationShape, id, done.Current,
-		func() qalyptus.Organization { return qalyptus.OrganizationOf(done.State) })
+	return answer(ctx, w, status, qalyptus.OrganizationShape, id, done, err, qalyptus.OrganizationOf)
 }
 
-// deleteOrganizations refuses those that still hold something.
-func (w *writes) deleteOrganizations(ctx context.Context, list []domain.ID) (*httpx.Raw, error) {
-	actor, _ := domain.ActorOf(ctx)
-	for _, id := range list {
-		// What others hold is not for the caller to know.
-		if !actor.Sees(id) {
-			return nil, fault.Missing("organization", id)
-		}
-		if err := w.Contents.Empty(ctx, id, list); err != nil {
-			return nil, err
-		}
-	}
-	if err := sendAll(ctx, w.Bus, list, func(id domain.ID) commands.Command[directory.Organization] {
-		return commanded.DeleteOrganization{ID: id}
-	}); err != nil {
+func (w *writes) deleteOrganization(ctx context.Context, in *byID) (*httpx.Raw, error) {
+	if err := w.empty(ctx, in.ID, nil); err != nil {
 		return nil, err
 	}
-	return qalyptus.Done(), nil
+	return blank(commands.Send(ctx, w.Bus, commanded.DeleteOrganization{ID: in.ID}))
+}
+
+func (w *writes) deleteOrganizations(ctx context.Context, in *ids) (*httpx.Raw, error) {
+	for i, id := range in.Body {
+		if err := w.empty(ctx, id, in.Body); err != nil {
+			return nil, on(fmt.Sprintf("[%d]", i), err)
+		}
+	}
+	return blank(commands.SendAll(ctx, w.Bus, each(in.Body, func(id domain.ID) commands.Command[directory.Organization] {
+		return commanded.DeleteOrganization{ID: id}
+	})...))
+}
+
+// empty refuses an organization that still holds something, apart from those
+// that are deleted with it.
+func (w *writes) empty(ctx context.Context, id domain.ID, apart []domain.ID) error {
+	actor, _ := domain.ActorOf(ctx)
+	switch {
+	case actor.Sees(id):
+		return w.Contents.Empty(ctx, id, apart)
+	case commands.RequestOf(ctx).Retry:
+		return nil // it may be gone by this very request; the command knows
+	}
+	return fault.Missing("organization", id) // what others hold is not for the caller to know
 }

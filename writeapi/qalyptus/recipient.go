@@ -46,27 +46,20 @@ type oneRecipient struct {
 func registerRecipients(w *writes) {
 	tags := []string{"Task"}
 	path := "/tasks/{taskId}/recipients"
-	answer := qalyptus.Envelope[[]qalyptus.Recipient]{}
-	httpx.Register(w.API, httpx.Op{ID: "151", Method: http.MethodPost, Path: path, Summary: "Add task recipients", Tags: tags,
-		Permission: "tasks.edit", Success: http.StatusCreated, Returns: answer},
+	create[[]qalyptus.Recipient](w, httpx.Op{ID: "151", Path: path, Summary: "Add task recipients", Tags: tags, Permission: "tasks.edit"},
 		func(ctx context.Context, in *manyRecipients) (*httpx.Raw, error) {
 			done, err := commands.Send(ctx, w.Bus, commanded.AddRecipients{TaskID: in.TaskID, Recipients: in.recipients()})
 			return w.recipients(ctx, http.StatusCreated, in.TaskID, in.recipients(), done.Current, err)
 		})
-	httpx.Register(w.API, httpx.Op{ID: "153", Method: http.MethodPut, Path: path, Summary: "Update task users", Tags: tags,
-		Permission: "tasks.edit", Returns: answer},
+	update[[]qalyptus.Recipient](w, httpx.Op{ID: "153", Path: path, Summary: "Update task users", Tags: tags, Permission: "tasks.edit"},
 		func(ctx context.Context, in *oneRecipient) (*httpx.Raw, error) {
 			r := in.Body.recipient()
 			done, err := commands.Send(ctx, w.Bus, commanded.UpdateRecipient{TaskID: in.TaskID, Recipient: r})
 			return w.recipients(ctx, http.StatusOK, in.TaskID, []reporting.Recipient{r}, done.Current, err)
 		})
-	httpx.Register(w.API, httpx.Op{ID: "152", Method: http.MethodDelete, Path: path, Summary: "Delete task recipients", Tags: tags,
-		Permission: "tasks.edit", Returns: qalyptus.Envelope[*string]{}},
+	remove(w, httpx.Op{ID: "152", Path: path, Summary: "Delete task recipients", Tags: tags, Permission: "tasks.edit"},
 		func(ctx context.Context, in *manyRecipients) (*httpx.Raw, error) {
-			if _, err := commands.Send(ctx, w.Bus, commanded.RemoveRecipients{TaskID: in.TaskID, Recipients: in.recipients()}); err != nil {
-				return nil, err
-			}
-			return qalyptus.Done(), nil
+			return blank(commands.Send(ctx, w.Bus, commanded.RemoveRecipients{TaskID: in.TaskID, Recipients: in.recipients()}))
 		})
 }
 

@@ -44,6 +44,7 @@ func projects(t *testing.T, a *api) {
 
 	one, two := a.project(unique("Project"), global), a.project(unique("Project"), global)
 	a.refused(http.StatusNotFound, http.MethodDelete, "/projects", refs(id(one), uuid.NewString()), "[1]")
+	require.Nil(t, a.refused(http.StatusNotFound, http.MethodDelete, "/projects/"+uuid.NewString(), nil)["errorDetails"], "there is no body")
 	a.refused(http.StatusBadRequest, http.MethodDelete, "/projects?deleteFiles=perhaps", refs(id(one)), "deleteFiles")
 	a.get("/projects/" + id(one))
 	a.remove("/projects", refs(ids(one, two)...))
@@ -152,7 +153,7 @@ func taskRecipients(t *testing.T, a *api) {
 	path := "/tasks/" + id(task) + "/recipients"
 	add := func(list ...object) []any {
 		t.Helper()
-		return a.do(http.StatusCreated, http.MethodPost, path, list).([]any)
+		return a.do(http.StatusCreated, http.MethodPost, path, append([]object{}, list...)).([]any)
 	}
 	made := add(recipientOf(user, "user"), with(recipientOf(group, "group"), object{"sendEmail": false, "seeInHub": true}))
 	require.Len(t, made, 2)
@@ -185,7 +186,8 @@ func taskRecipients(t *testing.T, a *api) {
 		a.refused(http.StatusBadRequest, http.MethodPost, path, list, field)
 	}
 	require.Len(t, a.list(path), 3, "a refused list changes nothing")
-	a.refused(http.StatusNotFound, http.MethodPut, path, recipientOf(third, "user"))
+	a.refused(http.StatusNotFound, http.MethodPut, path, recipientOf(third, "user"), "id")
+	require.Equal(t, []any{}, add())
 	a.refused(http.StatusBadRequest, http.MethodPut, path, recipientOf(user, "robot"), "type")
 	a.refused(http.StatusNotFound, http.MethodDelete, path, []object{recipientOf(user, "user"), recipientOf(third, "user")}, "[1].id")
 	a.refused(http.StatusNotFound, http.MethodPost, "/tasks/"+uuid.NewString()+"/recipients", []object{recipientOf(user, "user")})

@@ -142,6 +142,9 @@ func organizationScope(t *testing.T, a *api) {
 	require.Equal(t, []any{ref(here)}, seen["organizations"])
 	require.Equal(t, []any{ref(group)}, seen["groups"])
 	require.Equal(t, []any{object{"id": usersRole, "name": "Users"}}, seen["roles"])
+	for group, count := range map[string]int{id(theirs["/groups"]): 0, id(group): 1} {
+		require.Len(t, m.list("/users?group_id="+group), count, "who is in a group that one doesn't see")
+	}
 	require.Equal(t, seen["organizations"], m.update("/users/"+id(both), with(seen, object{"firstName": "New", "roles": absent}))["organizations"])
 	whole := a.get("/users/" + id(both))
 	require.Len(t, whole["organizations"], 2)
@@ -205,13 +208,20 @@ func escalation(t *testing.T, a *api) {
 	m.refused(http.StatusForbidden, http.MethodPut, "/users/"+id(user), with(userBody(), object{"roles": refs(administrators)}), "roles[0].id")
 	m.refused(http.StatusForbidden, http.MethodPost, "/security/roles", roleBody("tasks.delete"), "permissions.tasks.delete")
 	m.create("/security/roles", roleBody("tasks.view"))
+	powerful := a.create("/groups", object{"name": unique("Powerful")})
+	a.Patch("/api/v1/groups/"+shortID(powerful), []object{{"op": "replace", "path": "/assignedRoles", "value": []object{{"name": "Developers"}}}}).Is(http.StatusNoContent)
+	recipient := a.create("/users/recipients", with(userBody(), object{"groups": refs(id(powerful))}))
+	m.refused(http.StatusForbidden, http.MethodPost, "/users/recipients/"+id(recipient)+"/convert", object{"roles": []object{{"id": user["roles"].([]any)[0].(object)["id"]}}, "isActive": true, "language": "en"}, "groups")
 	admin := id(a.get("/users/profile"))
+	m.refused(http.StatusForbidden, http.MethodPut, "/users/"+admin, with(userBody(), object{"sendNotification": true}), "email")
 	m.refused(http.StatusForbidden, http.MethodPut, "/users/"+admin, with(userBody(), object{"password": "taken over!"}), "password")
 }
 
 func ownPermissions(t *testing.T, a *api) {
-	m, _ := a.member(global, object{}, "tasks.view", "tasks.run")
+	m, user := a.member(global, object{}, "tasks.view", "tasks.run")
 	own := m.get("/security/permissions")
+	require.Equal(t, user["roles"], own["roles"])
+	require.Len(t, own["roles"], 1)
 	require.Equal(t, true, own["allProjects"])
 	require.Equal(t, []any{}, own["projects"])
 	rights := own["permissions"].(object)

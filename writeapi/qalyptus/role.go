@@ -3,6 +3,7 @@ package qalyptus
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 
@@ -35,17 +36,20 @@ func (b roleBody) details() commanded.Details {
 func (b roleBody) rights() (commanded.Rights, error) {
 	var problems fault.Problems
 	rights := commanded.Rights{AllProjects: b.AllProjects, Projects: idsOf(b.Projects)}
-	for area, actions := range b.Permissions {
-		problems.Check(directory.Actions(area) != nil, "permissions."+area, "is no area of rights")
-		for action, allowed := range actions {
+	for _, area := range slices.Sorted(maps.Keys(b.Permissions)) { // sorted: the same request gets the same answer
+		actions := b.Permissions[area]
+		if directory.Actions(area) == nil {
+			problems.Add("permissions."+area, "is no area of rights")
+			continue
+		}
+		for _, action := range slices.Sorted(maps.Keys(actions)) {
 			known := slices.Contains(directory.Actions(area), action)
-			problems.Check(known || directory.Actions(area) == nil, fmt.Sprintf("permissions.%s.%s", area, action), "is no right of this area")
-			if known && allowed {
+			problems.Check(known, fmt.Sprintf("permissions.%s.%s", area, action), "is no right of this area")
+			if known && actions[action] {
 				rights.Permissions = append(rights.Permissions, area+"."+action)
 			}
 		}
 	}
-	slices.Sort(rights.Permissions)
 	return rights, problems.Err()
 }
 
@@ -58,13 +62,10 @@ type updateRole struct {
 
 func registerRoles(w *writes) {
 	tags := []string{"Security"}
-	answer := qalyptus.Envelope[qalyptus.Role]{}
-	httpx.Register(w.API, httpx.Op{ID: "99", Method: http.MethodPost, Path: "/security/roles", Summary: "Add role", Tags: tags,
-		Permission: "roles.create", Success: http.StatusCreated, Returns: answer}, w.addRole)
-	httpx.Register(w.API, httpx.Op{ID: "103", Method: http.MethodPut, Path: "/security/roles/{id}", Summary: "Update role", Tags: tags,
-		Permission: "roles.edit", Returns: answer}, w.updateRole)
-	deleteOne(w, httpx.Op{ID: "102", Path: "/security/roles/{id}", Summary: "Delete role", Tags: tags, Permission: "roles.delete"}, deleteRole)
-	deleteMany(w, httpx.Op{ID: "104", Path: "/security/roles", Summary: "Delete roles", Tags: tags, Permission: "roles.delete"}, deleteRole)
+	create[qalyptus.Role](w, httpx.Op{ID: "99", Path: "/security/roles", Summary: "Add role", Tags: tags, Permission: "roles.create"}, w.addRole)
+	update[qalyptus.Role](w, httpx.Op{ID: "103", Path: "/security/roles/{id}", Summary: "Update role", Tags: tags, Permission: "roles.edit"}, w.updateRole)
+	removeOne(w, httpx.Op{ID: "102", Path: "/security/roles/{id}", Summary: "Delete role", Tags: tags, Permission: "roles.delete"}, deleteRole)
+	removeMany(w, httpx.Op{ID: "104", Path: "/security/roles", Summary: "Delete roles", Tags: tags, Permission: "roles.delete"}, deleteRole)
 }
 
 func deleteRole(id domain.ID) commands.Command[directory.Role] { return commanded.DeleteRole{ID: id} }
@@ -89,10 +90,7 @@ func (w *writes) updateRole(ctx context.Context, in *updateRole) (*httpx.Raw, er
 }
 
 func (w *writes) role(ctx context.Context, status int, id domain.ID, done commands.Result[directory.Role], err error) (*httpx.Raw, error) {
-	if err != nil {
-		return nil, err
-	}
-	return qalyptus.Written(ctx, w.Reads, status, qalyptus.RoleShape, id, done.Current, func() qalyptus.Role {
-		return qalyptus.RoleOf(done.State, w.names(ctx, done.State.Projects...))
+	return answer(ctx, w, status, qalyptus.RoleShape, id, done, err, func(r directory.Role) qalyptus.Role {
+		return qalyptus.RoleOf(r, w.names(ctx, r.Projects...))
 	})
 }

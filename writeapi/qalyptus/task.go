@@ -61,32 +61,25 @@ type taskID struct {
 }
 
 type activateTasks struct {
-	Body []struct {
-		ID       uuid.UUID `json:"id"`
-		IsActive bool      `json:"isActive"`
-	} `maxItems:"1000"`
+	Body []activation `maxItems:"1000"`
+}
+
+type activation struct {
+	ID       uuid.UUID `json:"id"`
+	IsActive bool      `json:"isActive"`
 }
 
 func registerTasks(w *writes) {
 	tags := []string{"Task"}
-	answer, none := qalyptus.Envelope[qalyptus.Task]{}, qalyptus.Envelope[*string]{}
-	httpx.Register(w.API, httpx.Op{ID: "136", Method: http.MethodPost, Path: "/tasks", Summary: "Add task", Tags: tags,
-		Permission: "tasks.create", Success: http.StatusCreated, Returns: answer}, w.addTask)
-	httpx.Register(w.API, httpx.Op{ID: "139", Method: http.MethodPut, Path: "/tasks/{id}", Summary: "Update task", Tags: tags,
-		Permission: "tasks.edit", Returns: answer}, w.updateTask)
-	httpx.Register(w.API, httpx.Op{ID: "141", Method: http.MethodPost, Path: "/tasks/{id}/duplicate", Summary: "Duplicate task", Tags: tags,
-		Permission: "tasks.create", Success: http.StatusCreated, Returns: answer}, w.duplicateTask)
-	httpx.Register(w.API, httpx.Op{ID: "143", Method: http.MethodPut, Path: "/tasks/activation", Summary: "Enable or disable tasks", Tags: tags,
-		Permission: "tasks.edit", Returns: none}, w.activateTasks)
-	httpx.Register(w.API, httpx.Op{ID: "142", Method: http.MethodDelete, Path: "/tasks/{taskId}", Summary: "Delete task", Tags: tags,
-		Permission: "tasks.delete", Returns: none},
+	create[qalyptus.Task](w, httpx.Op{ID: "136", Path: "/tasks", Summary: "Add task", Tags: tags, Permission: "tasks.create"}, w.addTask)
+	update[qalyptus.Task](w, httpx.Op{ID: "139", Path: "/tasks/{id}", Summary: "Update task", Tags: tags, Permission: "tasks.edit"}, w.updateTask)
+	create[qalyptus.Task](w, httpx.Op{ID: "141", Path: "/tasks/{id}/duplicate", Summary: "Duplicate task", Tags: tags, Permission: "tasks.create"}, w.duplicateTask)
+	update[*string](w, httpx.Op{ID: "143", Path: "/tasks/activation", Summary: "Enable or disable tasks", Tags: tags, Permission: "tasks.edit"}, w.activateTasks)
+	remove(w, httpx.Op{ID: "142", Path: "/tasks/{taskId}", Summary: "Delete task", Tags: tags, Permission: "tasks.delete"},
 		func(ctx context.Context, in *taskID) (*httpx.Raw, error) {
-			if _, err := commands.Send(ctx, w.Bus, commanded.DeleteTask{ID: in.ID}); err != nil {
-				return nil, err
-			}
-			return qalyptus.Done(), nil
+			return blank(commands.Send(ctx, w.Bus, commanded.DeleteTask{ID: in.ID}))
 		})
-	deleteMany(w, httpx.Op{ID: "138", Path: "/tasks", Summary: "Delete tasks", Tags: tags, Permission: "tasks.delete"},
+	removeMany(w, httpx.Op{ID: "138", Path: "/tasks", Summary: "Delete tasks", Tags: tags, Permission: "tasks.delete"},
 		func(id domain.ID) commands.Command[reporting.Task] { return commanded.DeleteTask{ID: id} })
 	registerRecipients(w)
 }
@@ -120,21 +113,13 @@ func (w *writes) duplicateTask(ctx context.Context, in *duplicateTask) (*httpx.R
 }
 
 func (w *writes) activateTasks(ctx context.Context, in *activateTasks) (*httpx.Raw, error) {
-	list := make([]commands.Command[reporting.Task], len(in.Body))
-	for i, t := range in.Body {
-		list[i] = commanded.ActivateTask{ID: t.ID, Active: t.IsActive}
-	}
-	if _, err := commands.SendAll(ctx, w.Bus, list...); err != nil {
-		return nil, err
-	}
-	return qalyptus.Done(), nil
+	return blank(commands.SendAll(ctx, w.Bus, each(in.Body, func(a activation) commands.Command[reporting.Task] {
+		return commanded.ActivateTask{ID: a.ID, Active: a.IsActive}
+	})...))
 }
 
 func (w *writes) task(ctx context.Context, status int, id domain.ID, done commands.Result[reporting.Task], err error) (*httpx.Raw, error) {
-	if err != nil {
-		return nil, err
-	}
-	return qalyptus.Written(ctx, w.Reads, status, qalyptus.TaskShape, id, done.Current, func() qalyptus.Task {
-		return qalyptus.TaskOf(done.State, w.names(ctx, done.State.ProjectID, done.State.OrganizationID, done.State.OwnerID))
+	return answer(ctx, w, status, qalyptus.TaskShape, id, done, err, func(t reporting.Task) qalyptus.Task {
+		return qalyptus.TaskOf(t, w.names(ctx, t.ProjectID, t.OrganizationID, t.OwnerID))
 	})
 }

@@ -83,19 +83,15 @@ type convertRecipient struct {
 
 func registerUsers(w *writes) {
 	tags := []string{"User"}
-	answer := qalyptus.Envelope[qalyptus.User]{}
-	httpx.Register(w.API, httpx.Op{ID: "171", Method: http.MethodPost, Path: "/users", Summary: "Add user", Tags: tags,
-		Permission: "users.create", Success: http.StatusCreated, Returns: answer}, w.addUser)
-	httpx.Register(w.API, httpx.Op{ID: "174", Method: http.MethodPut, Path: "/users/{id}", Summary: "Update user", Tags: tags,
-		Permission: "users.edit", Returns: answer}, w.updateUser)
-	httpx.Register(w.API, httpx.Op{ID: "173", Method: http.MethodPost, Path: "/users/recipients", Summary: "Add recipient", Tags: tags,
-		Permission: "users.create", Success: http.StatusCreated, Returns: answer}, w.addRecipient)
-	httpx.Register(w.API, httpx.Op{ID: "181", Method: http.MethodPut, Path: "/users/recipients/{id}", Summary: "Update recipient", Tags: tags,
-		Permission: "users.edit", Returns: answer}, w.updateRecipient)
+	create[qalyptus.User](w, httpx.Op{ID: "171", Path: "/users", Summary: "Add user", Tags: tags, Permission: "users.create"}, w.addUser)
+	update[qalyptus.User](w, httpx.Op{ID: "174", Path: "/users/{id}", Summary: "Update user", Tags: tags, Permission: "users.edit"}, w.updateUser)
+	create[qalyptus.User](w, httpx.Op{ID: "173", Path: "/users/recipients", Summary: "Add recipient", Tags: tags, Permission: "users.create"}, w.addRecipient)
+	update[qalyptus.User](w, httpx.Op{ID: "181", Path: "/users/recipients/{id}", Summary: "Update recipient", Tags: tags, Permission: "users.edit"}, w.updateRecipient)
+	// A POST that makes nothing new: 200.
 	httpx.Register(w.API, httpx.Op{ID: "183", Method: http.MethodPost, Path: "/users/recipients/{id}/convert", Summary: "Convert recipient to user", Tags: tags,
-		Permission: "users.edit", Returns: answer}, w.convertRecipient)
-	deleteOne(w, httpx.Op{ID: "176", Path: "/users/{id}", Summary: "Delete user", Tags: tags, Permission: "users.delete"}, deleteUser)
-	deleteMany(w, httpx.Op{ID: "179", Path: "/users", Summary: "Delete users", Tags: tags, Permission: "users.delete"}, deleteUser)
+		Permission: "users.edit", Returns: qalyptus.Envelope[qalyptus.User]{}}, w.convertRecipient)
+	removeOne(w, httpx.Op{ID: "176", Path: "/users/{id}", Summary: "Delete user", Tags: tags, Permission: "users.delete"}, deleteUser)
+	removeMany(w, httpx.Op{ID: "179", Path: "/users", Summary: "Delete users", Tags: tags, Permission: "users.delete"}, deleteUser)
 }
 
 func deleteUser(id domain.ID) commands.Command[directory.User] { return commanded.DeleteUser{ID: id} }
@@ -149,10 +145,7 @@ func (w *writes) convertRecipient(ctx context.Context, in *convertRecipient) (*h
 }
 
 func (w *writes) user(ctx context.Context, status int, id domain.ID, done commands.Result[directory.User], err error) (*httpx.Raw, error) {
-	if err != nil {
-		return nil, err
-	}
-	return qalyptus.Written(ctx, w.Reads, status, qalyptus.UserShape, id, done.Current, func() qalyptus.User {
-		return qalyptus.UserOf(done.State, w.names(ctx, slices.Concat(done.State.Roles, done.State.InOrgs, done.State.Groups)...))
+	return answer(ctx, w, status, qalyptus.UserShape, id, done, err, func(u directory.User) qalyptus.User {
+		return qalyptus.UserOf(u, w.names(ctx, slices.Concat(u.Roles, u.InOrgs, u.Groups)...))
 	})
 }

@@ -9,10 +9,12 @@ import (
 
 	"docket/commands"
 	"docket/domain"
+	"docket/domain/fault"
 	"docket/internal/httpx"
 	"docket/internal/vault"
 	"docket/readapi/access"
 	"docket/readapi/qalyptus"
+	"docket/readapi/query"
 
 	"github.com/google/uuid"
 )
@@ -71,37 +73,78 @@ type ids struct {
 	Body []uuid.UUID `maxItems:"1000"`
 }
 
-// deleteOne registers a DELETE of one thing by {id}.
-func deleteOne[S domain.State[S]](w *writes, op httpx.Op, command func(id domain.ID) commands.Command[S]) {
+// create registers a POST that makes a T and answers 201 with it.
+func create[T, I any](w *writes, op httpx.Op, run func(context.Context, *I) (*httpx.Raw, error)) {
+	op.Method, op.Success, op.Returns = http.MethodPost, http.StatusCreated, qalyptus.Envelope[T]{}
+	httpx.Register(w.API, op, run)
+}
+
+// update registers a PUT that answers with the T it changed.
+func update[T, I any](w *writes, op httpx.Op, run func(context.Context, *I) (*httpx.Raw, error)) {
+	op.Method, op.Returns = http.MethodPut, qalyptus.Envelope[T]{}
+	httpx.Register(w.API, op, run)
+}
+
+// remove registers a DELETE, which leaves nothing to show.
+func remove[I any](w *writes, op httpx.Op, run func(context.Context, *I) (*httpx.Raw, error)) {
 	op.Method, op.Returns = http.MethodDelete, qalyptus.Envelope[*string]{}
-	httpx.Register(w.API, op, func(ctx context.Context, in *byID) (*httpx.Raw, error) {
-		if _, err := commands.Send(ctx, w.Bus, command(in.ID)); err != nil {
-			return nil, err
-		}
-		return qalyptus.Done(), nil
+	httpx.Register(w.API, op, run)
+}
+
+// removeOne registers a DELETE of one thing by {id}.
+func removeOne[S domain.State[S]](w *writes, op httpx.Op, command func(id domain.ID) commands.Command[S]) {
+	remove(w, op, func(ctx context.Context, in *byID) (*httpx.Raw, error) {
+		return blank(commands.Send(ctx, w.Bus, command(in.ID)))
 	})
 }
 
-// deleteMany registers a DELETE of several things by a list of ids.
-func deleteMany[S domain.State[S]](w *writes, op httpx.Op, command func(id domain.ID) commands.Command[S]) {
-	op.Method, op.Returns = http.MethodDelete, qalyptus.Envelope[*string]{}
-	httpx.Register(w.API, op, func(ctx context.Context, in *ids) (*httpx.Raw, error) {
-		if err := sendAll(ctx, w.Bus, in.Body, command); err != nil {
-			return nil, err
-		}
-		return qalyptus.Done(), nil
+// removeMany registers a DELETE of several things by a list of ids.
+func removeMany[S domain.State[S]](w *writes, op httpx.Op, command func(id domain.ID) commands.Command[S]) {
+	remove(w, op, func(ctx context.Context, in *ids) (*httpx.Raw, error) {
+		return blank(commands.SendAll(ctx, w.Bus, each(in.Body, command)...))
 	})
 }
 
-// sendAll sends one command per id, none of them if one would be refused as
-// things stand.
-func sendAll[S domain.State[S]](ctx context.Context, b *commands.Bus, list []domain.ID, command func(id domain.ID) commands.Command[S]) error {
+// each makes a command of every entry of a list.
+func each[S domain.State[S], E any](list []E, command func(E) commands.Command[S]) []commands.Command[S] {
 	all := make([]commands.Command[S], len(list))
-	for i, id := range list {
-		all[i] = command(id)
+	for i, x := range list {
+		all[i] = command(x)
 	}
-	_, err := commands.SendAll(ctx, b, all...)
-	return err
+	return all
+}
+
+// blank answers a write that leaves nothing to show. What came of the commands
+// is a parameter so that their call can stand in its place.
+func blank[R any](_ R, err error) (*httpx.Raw, error) {
+	if err != nil {
+		return nil, err
+	}
+	return qalyptus.Done(), nil
+}
+
+// on says which member of the body a refusal is about.
+func on(path string, err error) error {
+	f := fault.Of(err)
+	if f.Kind == fault.Internal || f.Kind == fault.Unavailable {
+		return err
+	}
+	named, message := *f, f.Public
+	if len(f.Fields) > 0 {
+		message = f.Fields[0].Message
+	}
+	named.Fields = []fault.Field{{Path: path, Message: message}}
+	return &named
+}
+
+// answer shows a thing that was written, as a GET reads it; while the read
+// models are behind, by what the command knows of it.
+func answer[S domain.State[S], T any](ctx context.Context, w *writes, status int, shape *query.Shape[T], id domain.ID,
+	written commands.Result[S], err error, of func(S) T) (*httpx.Raw, error) {
+	if err != nil {
+		return nil, err
+	}
+	return qalyptus.Written(ctx, w.Reads, status, shape, id, written.Current, func() T { return of(written.State) })
 }
 
 // text is an optional string; null and absent are empty.
