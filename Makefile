@@ -32,7 +32,7 @@ demo: build ## Build and show Docket at work with sample data
 
 test: ## Run all tests against one private PostgreSQL server
 	@test -n "$(RACE)" || echo "NOTE: no C compiler, so the tests run WITHOUT the race detector"
-	$(WITHPG) $(GO) test $(RACE) $(TESTFLAGS) $(PKG)
+	$(WITHPG) $(GO) test -timeout 30m $(RACE) $(TESTFLAGS) $(PKG)
 
 test-clients: ## Run others' clients against a running Docket (needs node 20 and npm)
 	DOCKET_TEST_CLIENTS=1 $(GO) test -count=1 -v $(TESTFLAGS) ./internal/clienttest/...

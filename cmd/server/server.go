@@ -256,7 +256,27 @@ func (s *Server) bootstrapOnce(ctx context.Context) error {
 		return err
 	}
 	r := commands.NewRequest("system", time.Now().UTC())
-	return commandeddirectory.Bootstrap(commands.WithRequest(ctx, r), s.bus, vault.HashToken(key))
+	if err := commandeddirectory.Bootstrap(commands.WithRequest(ctx, r), s.bus, vault.HashToken(key)); err != nil {
+		return err
+	}
+	return s.awaitBootstrapKey(ctx)
+}
+
+// awaitBootstrapKey blocks until the key can be used: whoever is told that the
+// server is ready may come with it at once.
+func (s *Server) awaitBootstrapKey(ctx context.Context) error {
+	var last eventstore.Position
+	var types []string
+	for e, err := range s.stores.log.Load(ctx, directory.APIKeyStream(directory.BootstrapKeyID), 0) {
+		if err != nil {
+			return err
+		}
+		last, types = e.Position, append(types, e.Type)
+	}
+	if !s.engine.Await(ctx, last, types) {
+		return errors.New("the read models have not taken in the bootstrap key yet")
+	}
+	return nil
 }
 
 // bootstrapKey is the configured key of the first administrator, or one that is
