@@ -26,7 +26,7 @@ type Config struct {
 	// Prepare makes the tables that the reactions' Writes need. It is called
 	// before a reactor begins, by several at once; nil: there are none.
 	Prepare func(ctx context.Context) error
-	Logger   *slog.Logger // default: slog.Default
+	Logger  *slog.Logger // default: slog.Default
 	// Metrics is told what happens. It must not block.
 	Metrics Metrics
 	// StoppedFor is how long a stopped reactor waits before it, or another
