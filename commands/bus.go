@@ -3,6 +3,8 @@ package commands
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"docket/domain"
@@ -45,6 +47,7 @@ type Bus struct {
 	reached func(string)
 	folders map[string]folder
 	inspect map[string]inspector
+	replay  map[string]replayer
 	cache   *otter.Cache[string, any]
 	turns   turns
 	numbers numbers
@@ -63,7 +66,7 @@ func NewBus(c Config) *Bus {
 	}
 	return &Bus{
 		store: c.Store, codec: c.Codec, digest: c.Digest, waiter: c.Waiter, wait: c.Wait, log: c.Logger, reached: c.Reached,
-		folders: make(map[string]folder), inspect: make(map[string]inspector),
+		folders: make(map[string]folder), inspect: make(map[string]inspector), replay: make(map[string]replayer),
 		cache: otter.Must(&otter.Options[string, any]{MaximumSize: c.CacheSize}),
 	}
 }
@@ -80,7 +83,7 @@ func Register[S domain.State[S]](b *Bus, category string) {
 		}
 		return f.state.Keys(), f.revision, nil
 	}
-	b.inspect[category] = inspect[S]
+	b.inspect[category], b.replay[category] = inspect[S], replay[S]
 }
 
 // reach marks a point between two steps.
@@ -100,6 +103,28 @@ func (b *Bus) Await(ctx context.Context, position eventstore.Position, types []s
 	return b.waiter.Await(ctx, position, types)
 }
 
+// awaitAll waits for what the commands of a batch appended.
+func (b *Bus) awaitAll(ctx context.Context, all batch) bool {
+	if len(all) == 0 {
+		return true
+	}
+	if b.waiter == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.wait)
+	defer cancel()
+	at := make(map[eventstore.Position][]string, len(all))
+	for eventType, position := range all {
+		at[position] = append(at[position], eventType)
+	}
+	for _, position := range slices.Sorted(maps.Keys(at)) {
+		if !b.waiter.Await(ctx, position, at[position]) {
+			return false
+		}
+	}
+	return true
+}
+
 // Together runs several commands of one request and waits for their read
 // models once, at the end. current tells whether those have passed all of them.
 func Together(ctx context.Context, b *Bus, run func(ctx context.Context) error) (current bool, err error) {
@@ -110,7 +135,7 @@ func Together(ctx context.Context, b *Bus, run func(ctx context.Context) error) 
 	r.mu.Lock()
 	nested := r.batch != nil
 	if !nested {
-		r.batch = &batch{}
+		r.batch = make(batch)
 	}
 	all := r.batch
 	r.mu.Unlock()
@@ -121,8 +146,5 @@ func Together(ctx context.Context, b *Bus, run func(ctx context.Context) error) 
 	r.mu.Lock()
 	r.batch = nil
 	r.mu.Unlock()
-	if all.position == 0 {
-		return true, err
-	}
-	return b.Await(ctx, all.position, all.types), err
+	return b.awaitAll(ctx, all), err
 }

@@ -17,6 +17,8 @@ type Config struct {
 	Pool        *pgxpool.Pool // of the read models
 	Log         Log
 	Projections Projections
+	Reactors    Reactors
+	Jobs        Jobs
 }
 
 type reads struct{ Config }
@@ -35,7 +37,14 @@ func Register(c Config) {
 	r := &reads{c}
 	registerEvents(r)
 	registerStreams(r)
+	registerAudit(r)
 	registerProjections(r)
+	registerReactors(r)
+	registerJobs(r)
+	registerAccounts(r)
+	registerAccessKeys(r)
+	registerDevices(r)
+	registerSyncRuns(r)
 }
 
 // Pages of lists.

@@ -38,7 +38,10 @@ var known = map[string]bool{"stream": true, "type": true, "actor": true, "organi
 	"from": true, "to": true, "order": true, "limit": true, "after": true}
 
 // Resolve implements huma.Resolver.
-func (in *listEvents) Resolve(ctx huma.Context) []error {
+func (in *listEvents) Resolve(ctx huma.Context) []error { return unknown(ctx, known) }
+
+// unknown refuses parameters that there are none of.
+func unknown(ctx huma.Context, known map[string]bool) []error {
 	u := ctx.URL()
 	for name := range u.Query() {
 		if !known[name] {
@@ -150,9 +153,14 @@ type where struct {
 	args       []any
 }
 
-func (w *where) add(condition string, arg any) {
-	w.args = append(w.args, arg)
-	w.conditions = append(w.conditions, fmt.Sprintf(condition, "$"+strconv.Itoa(len(w.args))))
+// add takes a condition with a %s for each argument.
+func (w *where) add(condition string, args ...any) {
+	places := make([]any, len(args))
+	for i, arg := range args {
+		w.args = append(w.args, arg)
+		places[i] = "$" + strconv.Itoa(len(w.args))
+	}
+	w.conditions = append(w.conditions, fmt.Sprintf(condition, places...))
 }
 
 func (w *where) text(column, value string) {

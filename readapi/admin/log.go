@@ -22,6 +22,34 @@ type Log interface {
 	State(ctx context.Context, stream string, until Until) (State, error)
 	// Types are all event types, sorted.
 	Types() []string
+	// Kinds are the kinds of aggregates, sorted; a stream is "<kind>-<id>".
+	Kinds() []string
+	// History tells what the appends that begin at these revisions, ascending, did
+	// to a stream's aggregate, a step after the other. Unless mask is empty it
+	// stands in Shown wherever personal data would.
+	History(ctx context.Context, stream string, first []int64, mask string, each func(Step) error) error
+}
+
+// Step is what one append did to an aggregate.
+type Step struct {
+	Events        []StepEvent
+	Before, After Image
+	Problem       string // why the images may not be what they were
+}
+
+// StepEvent names an event.
+type StepEvent struct {
+	ID       uuid.UUID `json:"id"`
+	Type     string    `json:"type"`
+	Revision int64     `json:"revision"`
+}
+
+// Image is an aggregate at a moment. State is empty unless it existed; Shown is
+// what of it may be shown.
+type Image struct {
+	Exists        bool
+	Organizations []domain.ID
+	State, Shown  json.RawMessage
 }
 
 // Place is where an event stands.

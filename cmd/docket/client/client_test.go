@@ -74,3 +74,28 @@ func TestUnreachable(t *testing.T) {
 	require.ErrorAs(t, err, &away)
 	require.ErrorContains(t, err, "127.0.0.1:1")
 }
+
+// broken is an output that takes nothing.
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+func TestStream(t *testing.T) {
+	request := client.Request{Method: "GET", Path: "/"}
+	var out strings.Builder
+	require.NoError(t, serve(t, http.StatusOK, "all of it", nil).Stream(t.Context(), request, &out))
+	require.Equal(t, "all of it", out.String())
+	require.True(t, client.Is(serve(t, http.StatusForbidden, `{"detail":"no"}`, nil).Stream(t.Context(), request, &out), http.StatusForbidden))
+	require.Equal(t, "all of it", out.String())
+	require.ErrorIs(t, serve(t, http.StatusOK, "x", nil).Stream(t.Context(), request, broken{}), io.ErrClosedPipe)
+
+	cut := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "10")
+		_, _ = io.WriteString(w, "part")
+	}))
+	t.Cleanup(cut.Close)
+	out.Reset()
+	var away *client.Unreachable
+	require.ErrorAs(t, client.New(cut.URL, "key", 1).Stream(t.Context(), request, &out), &away)
+	require.Equal(t, "part", out.String())
+}
