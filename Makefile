@@ -31,6 +31,7 @@ demo: build ## Build and show Docket at work with sample data
 	exec $(BIN) demo
 
 test: ## Run all tests against one private PostgreSQL server
+	@.ci/peers
 	@test -n "$(RACE)" || echo "NOTE: no C compiler, so the tests run WITHOUT the race detector"
 	$(WITHPG) $(GO) test -timeout 30m $(RACE) $(TESTFLAGS) $(PKG)
 

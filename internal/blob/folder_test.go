@@ -1,18 +1,13 @@
 package blob_test
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"testing/iotest"
+	"time"
 
 	"docket/internal/blob"
 
@@ -28,19 +23,11 @@ func open(t *testing.T, dir string) *blob.Folder {
 	return f
 }
 
-func read(t *testing.T, f *blob.Folder, name string) []byte {
-	r, err := f.Open(t.Context(), name)
-	require.NoError(t, err)
-	data, err := io.ReadAll(r)
-	require.NoError(t, errors.Join(err, r.Close()))
-	return data
-}
-
 // files are the paths of all files below a folder.
 func files(t *testing.T, dir string) []string {
 	var all []string
 	require.NoError(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
+		if err == nil && !d.IsDir() && path != filepath.Join(dir, "lock") {
 			rel, _ := filepath.Rel(dir, path)
 			all = append(all, rel)
 		}
@@ -49,67 +36,58 @@ func files(t *testing.T, dir string) []string {
 	return all
 }
 
-func TestContentComesBack(t *testing.T) {
-	dir := t.TempDir()
-	f := open(t, dir)
-	for _, content := range [][]byte{nil, []byte("a template"), bytes.Repeat([]byte("0123456789abcdef"), 1<<16)} {
-		sum := sha256.Sum256(content)
-		ref, err := f.Put(t.Context(), bytes.NewReader(content))
-		require.NoError(t, err)
-		require.Equal(t, blob.Ref{SHA256: hex.EncodeToString(sum[:]), Size: int64(len(content))}, ref)
-		stat, err := f.Stat(t.Context(), ref.SHA256)
-		require.NoError(t, err)
-		require.Equal(t, ref, stat)
-		require.Equal(t, string(content), string(read(t, f, ref.SHA256)))
-	}
-	again := open(t, dir) // another process, later
-	require.Len(t, files(t, dir), 3)
-	sum := sha256.Sum256([]byte("a template"))
-	require.Equal(t, "a template", string(read(t, again, hex.EncodeToString(sum[:]))))
-}
-
-func TestSameContentOnce(t *testing.T) {
-	dir := t.TempDir()
-	f := open(t, dir)
-	content := strings.Repeat("x", 100_000)
-	var wg sync.WaitGroup
-	refs := make([]blob.Ref, 16)
-	for i := range refs {
-		wg.Go(func() {
-			var err error
-			refs[i], err = f.Put(context.Background(), strings.NewReader(content))
-			if err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	for _, r := range refs {
-		require.Equal(t, refs[0], r)
-	}
-	require.Equal(t, []string{filepath.Join(refs[0].SHA256[:2], refs[0].SHA256)}, files(t, dir))
-	require.Equal(t, content, string(read(t, f, refs[0].SHA256)))
-}
-
-func TestNothingIsKeptOfAFailedPut(t *testing.T) {
-	dir := t.TempDir()
-	f := open(t, dir)
-	broken := errors.New("the upload broke off")
-	_, err := f.Put(t.Context(), io.MultiReader(strings.NewReader("first half"), iotest.ErrReader(broken)))
-	require.ErrorIs(t, err, broken)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err = f.Put(ctx, strings.NewReader("never read"))
-	require.ErrorIs(t, err, context.Canceled)
-	require.Empty(t, files(t, dir))
-}
-
 func TestLeftoversAreRemoved(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "partial"), 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "partial", "x"), []byte("half"), 0o600))
+	for _, name := range []string{"left", "under way"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "partial", name), []byte("half"), 0o600))
+	}
+	old := time.Now().Add(-2 * time.Hour)
+	require.NoError(t, os.Chtimes(filepath.Join(dir, "partial", "left"), old, old))
 	open(t, dir)
-	require.Empty(t, files(t, dir))
+	require.Equal(t, []string{filepath.Join("partial", "under way")}, files(t, dir))
+}
+
+// Two processes are two Folders: they share nothing but the files.
+func TestFoldersShareAFolder(t *testing.T) {
+	dir := t.TempDir()
+	one, other := open(t, dir), open(t, dir)
+	ref, err := one.Put(t.Context(), strings.NewReader("x"))
+	require.NoError(t, err)
+	old := time.Now().Add(-time.Hour)
+	for range 200 {
+		require.NoError(t, os.Chtimes(filepath.Join(dir, ref.SHA256[:2], ref.SHA256), old, old))
+		put := make(chan error, 1)
+		go func() {
+			_, err := one.Put(context.Background(), strings.NewReader("x"))
+			put <- err
+		}()
+		_, err := other.DeleteBefore(t.Context(), ref.SHA256, time.Now().Add(-time.Minute))
+		require.NoError(t, err)
+		require.NoError(t, <-put)
+		_, err = one.Stat(t.Context(), ref.SHA256)
+		require.NoError(t, err)
+	}
+}
+
+func TestFolderAddresses(t *testing.T) {
+	dir := t.TempDir()
+	for address, where := range map[string]string{"": "default", "file://" + filepath.Join(dir, "other"): "other"} {
+		s, err := blob.Open(t.Context(), address, filepath.Join(dir, "default"))
+		require.NoError(t, err)
+		ref, err := s.Put(t.Context(), strings.NewReader("x"))
+		require.NoError(t, errors.Join(err, s.Close()))
+		require.FileExists(t, filepath.Join(dir, where, ref.SHA256[:2], ref.SHA256))
+	}
+	for _, wrong := range []string{"/tmp/x", "file://host/x", "file:x", "ftp://x/y", "s3://host", "s3://key@host/bucket", "s3://host/bucket?tls=maybe",
+		"s3://host/bucket?colour=red", "s3://key:sec%zzret@host/bucket", "s3:///bucket"} {
+		err := blob.Check(wrong)
+		require.Error(t, err, wrong)
+		require.NotContains(t, err.Error(), "zzret")
+		_, err = blob.Open(t.Context(), wrong, dir)
+		require.Error(t, err, wrong)
+	}
+	require.NoError(t, blob.Check("s3://KEY:a%2Fb@minio:9000/bucket/deep/prefix?tls=false&region=eu-west-1"))
 }
 
 func TestNamesStayInside(t *testing.T) {

@@ -1,0 +1,14 @@
+//go:build unix
+
+package printer
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// killGroup lets the program's end be the end of what it started, too.
+func killGroup(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+}
