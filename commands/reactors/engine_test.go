@@ -19,6 +19,7 @@ import (
 	"docket/internal/postgres/pgtest"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -455,13 +456,72 @@ func TestTwoOwners(t *testing.T) {
 	w.awaitState(first, Live)
 	w.ask(1)
 	<-begun
-	w.exec("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and pid <> pg_backend_pid()")
+	w.exec("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and pid in (select pid from pg_locks where locktype = 'advisory')")
 	w.run(w.counter(AtBeginning))
 	w.awaitCount(1)
 	close(free)
 	require.NoError(t, <-done)
 	require.Equal(t, []int{1}, w.numbers())
 	require.NoError(t, first.stop())
+}
+
+// What is written with the checkpoint is written once and in order, also when it
+// comes faster than Postgres takes it.
+func TestWritesGoWithTheCheckpoint(t *testing.T) {
+	w := newWorld(t)
+	w.exec("create table written (id bigserial, n int)")
+	const n = 2*maxWrites + 500
+	numbers := make([]int, n)
+	for i := range numbers {
+		numbers[i] = i
+	}
+	w.ask(numbers...)
+	writer := func() Reactor {
+		return New("test.writer", AtBeginning, OnWriting(func(_ context.Context, e asked, _ Event) ([]Write, error) {
+			return []Write{func(ctx context.Context, tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, "insert into written (n) values ($1)", e.N)
+				return err
+			}}, nil
+		}))
+	}
+	first, second := w.run(writer()), w.run(writer())
+	for range 5 { // they take the reactor from each other, in the middle of it
+		w.exec("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and pid in (select pid from pg_locks where locktype = 'advisory')")
+	}
+	w.awaitCheckpoint("test.writer", w.head())
+	var written []int
+	rows, err := w.pool.Query(context.Background(), "select n from written order by id")
+	require.NoError(t, err)
+	written, err = pgx.CollectRows(rows, pgx.RowTo[int])
+	require.NoError(t, err)
+	require.Equal(t, numbers, written)
+	require.NoError(t, first.stop())
+	require.NoError(t, second.stop())
+}
+
+// A write that fails is neither stored nor passed over.
+func TestWritesThatFail(t *testing.T) {
+	w := newWorld(t)
+	w.exec("create table written (n int)")
+	var tries atomic.Int32
+	p := w.run(New("test.writer", AtBeginning, OnWriting(func(_ context.Context, e asked, _ Event) ([]Write, error) {
+		return []Write{func(ctx context.Context, tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "insert into written (n) values ($1)", e.N); err != nil {
+				return err
+			}
+			if tries.Add(1) < 4 {
+				return errors.New("not now")
+			}
+			return nil
+		}}, nil
+	})))
+	w.ask(7)
+	w.awaitCheckpoint("test.writer", w.head())
+	var written []int
+	require.NoError(t, w.pool.QueryRow(context.Background(), "select array_agg(n) from written").Scan(&written))
+	require.Equal(t, []int{7}, written)
+	require.EqualValues(t, 4, tries.Load())
+	require.Equal(t, Live, w.awaitState(p, Live).State)
 }
 
 func TestRefusalsStop(t *testing.T) {
@@ -472,7 +532,7 @@ func TestRefusalsStop(t *testing.T) {
 		{errors.New("what?"), true},
 		{fault.New(fault.NotFound, "x.not-found", "x"), true},
 		{fault.New(fault.Conflict, "x.exists", "x"), true},
-		{fault.New(fault.Conflict, "conflict", "x"), false},
+		{fault.New(fault.Unavailable, "contended", "x"), false},
 		{fault.New(fault.Unavailable, "store.unavailable", "x"), false},
 		{fmt.Errorf("reading: %w", eventstore.ErrUnavailable), false},
 		{context.DeadlineExceeded, false},

@@ -88,8 +88,7 @@ func passing(err error) bool {
 	case errors.Is(err, eventstore.ErrUnavailable), postgres.IsUnavailable(err), errors.Is(err, context.Canceled):
 		return true
 	case errors.As(err, &f):
-		// The code is that of a command that lost every race for its stream.
-		return f.Kind == fault.Unavailable || f.Kind == fault.Limited || f.Kind == fault.Conflict && f.Code == "conflict"
+		return f.Kind == fault.Unavailable || f.Kind == fault.Limited
 	}
 	return false
 }
