@@ -21,6 +21,7 @@ import (
 	"docket/commands"
 	"docket/domain"
 	"docket/domain/directory"
+	"docket/domain/printing"
 	"docket/domain/reporting"
 	"docket/eventstore"
 	"github.com/stretchr/testify/require"
@@ -36,7 +37,7 @@ var update = flag.Bool("update", false, "write the golden files that are missing
 const goldenDir = "../domain/testdata/events"
 
 func allEvents() []domain.Event {
-	return slices.Concat(commands.Events(), directory.Events(), reporting.Events())
+	return slices.Concat(commands.Events(), directory.Events(), reporting.Events(), printing.Events())
 }
 
 func goldenFile(eventType string, schema int) string {
@@ -124,7 +125,7 @@ func fill(v reflect.Value, path string) {
 		v.SetString(path + " <é>")
 	case reflect.Bool:
 		v.SetBool(true)
-	case reflect.Int32, reflect.Int64:
+	case reflect.Int, reflect.Int32, reflect.Int64:
 		v.SetInt(int64(number))
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))

@@ -2,19 +2,22 @@ package directory
 
 import (
 	"docket/commands"
+	"docket/commands/rule"
 	"docket/domain"
 	"docket/domain/directory"
 	"docket/domain/fault"
 )
 
 // CreateGroup adds a group. Problems are named name, description,
-// organizationId, roles[i].id.
+// organizationId, roles[i].id, source, externalId.
 type CreateGroup struct {
 	ID             domain.ID
 	OrganizationID domain.ID // zero: the one the actor works in
 	Details        Details
 	Active         bool
 	Roles          []domain.ID
+	Source         string // user directory the group came from, "" for none
+	ExternalID     string // textual id there or in another system, "" for none
 }
 
 func (c CreateGroup) Name() string         { return "directory.create-group" }
@@ -37,13 +40,56 @@ func (c CreateGroup) Decide(g directory.Group, env commands.Env) ([]domain.Event
 	details := c.Details.check(v)
 	organization := v.organization("organizationId", c.OrganizationID)
 	roles := v.roles(nil, c.Roles)
+	linked := v.link(c.ID, c.Source, c.ExternalID)
 	if err := v.Err(); err != nil {
 		return nil, err
 	}
-	return []domain.Event{directory.GroupCreated{
+	events := []domain.Event{directory.GroupCreated{
 		ID: c.ID, Number: env.Number, OrganizationID: organization, Name: details.Name, Description: details.Description,
 		Active: c.Active, Roles: roles, CreatedAt: env.Now,
-	}}, nil
+	}}
+	if linked.Source != "" || linked.ExternalID != "" {
+		events = append(events, linked)
+	}
+	return events, nil
+}
+
+// maxExternalID is the length of a group's textual id, which may be a
+// distinguished name, in code points.
+const maxExternalID = 600
+
+// link checks what a group is to another system.
+func (v *verdict) link(id domain.ID, source, externalID string) directory.GroupLinked {
+	return directory.GroupLinked{ID: id, Source: rule.Line(&v.Problems, "source", source, rule.MaxName),
+		ExternalID: rule.Line(&v.Problems, "externalId", externalID, maxExternalID), At: v.env.Now}
+}
+
+// LinkGroup says what a group is to another system, in place of what was said
+// before. Problems: source, externalId.
+type LinkGroup struct {
+	ID         domain.ID
+	Source     string // "" for a group that was made here
+	ExternalID string // "" for none
+}
+
+func (c LinkGroup) Name() string       { return "directory.link-group" }
+func (c LinkGroup) Stream() string     { return directory.GroupStream(c.ID) }
+func (c LinkGroup) Permission() string { return "groups.edit" }
+
+// Decide implements commands.Command.
+func (c LinkGroup) Decide(g directory.Group, env commands.Env) ([]domain.Event, error) {
+	if err := groupStays(c.ID, g); err != nil {
+		return nil, err
+	}
+	v := &verdict{env: env}
+	linked := v.link(c.ID, c.Source, c.ExternalID)
+	if err := v.Err(); err != nil {
+		return nil, err
+	}
+	if linked.Source == g.Source && linked.ExternalID == g.ExternalID {
+		return nil, nil
+	}
+	return []domain.Event{linked}, nil
 }
 
 // UpdateGroup changes what describes a group. A group can't move to another

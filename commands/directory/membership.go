@@ -80,3 +80,90 @@ func membership(u directory.User, userID, groupID domain.ID, env commands.Env) (
 	}
 	return g, nil
 }
+
+// JoinGroups puts a user or recipient into groups of their organizations. Groups
+// they are in already are no change. Problems: groups, groups[i].id.
+type JoinGroups struct {
+	UserID domain.ID
+	Groups []domain.ID
+}
+
+func (c JoinGroups) Name() string         { return "directory.join-groups" }
+func (c JoinGroups) Stream() string       { return directory.UserStream(c.UserID) }
+func (c JoinGroups) Permission() string   { return "groups.edit" }
+func (c JoinGroups) Refs() []commands.Ref { return groupRefs(c.Groups) }
+
+// Explore implements commands.Exploring.
+func (c JoinGroups) Explore(u directory.User, env commands.Env) []commands.Ref {
+	return around(u, env, c.Groups)
+}
+
+// Decide implements commands.Command.
+func (c JoinGroups) Decide(u directory.User, env commands.Env) ([]domain.Event, error) {
+	return regroup(c.UserID, u, env, func(had []domain.ID) []domain.ID { return slices.Concat(c.Groups, without(had, c.Groups)) })
+}
+
+// SetGroups makes a user or recipient a member of exactly these groups; what the
+// actor doesn't see stays. Problems: groups, groups[i].id.
+type SetGroups struct {
+	UserID domain.ID
+	Groups []domain.ID
+}
+
+func (c SetGroups) Name() string         { return "directory.set-groups" }
+func (c SetGroups) Stream() string       { return directory.UserStream(c.UserID) }
+func (c SetGroups) Permission() string   { return "groups.edit" }
+func (c SetGroups) Refs() []commands.Ref { return groupRefs(c.Groups) }
+
+// Explore implements commands.Exploring.
+func (c SetGroups) Explore(u directory.User, env commands.Env) []commands.Ref {
+	return around(u, env, c.Groups)
+}
+
+// Decide implements commands.Command.
+func (c SetGroups) Decide(u directory.User, env commands.Env) ([]domain.Event, error) {
+	return regroup(c.UserID, u, env, func([]domain.ID) []domain.ID { return c.Groups })
+}
+
+// LeaveGroups takes a user or recipient out of groups. Groups they are not in are
+// no change. Problems: groups[i].id.
+type LeaveGroups struct {
+	UserID domain.ID
+	Groups []domain.ID
+}
+
+func (c LeaveGroups) Name() string         { return "directory.leave-groups" }
+func (c LeaveGroups) Stream() string       { return directory.UserStream(c.UserID) }
+func (c LeaveGroups) Permission() string   { return "groups.edit" }
+func (c LeaveGroups) Refs() []commands.Ref { return groupRefs(c.Groups) }
+
+// Explore implements commands.Exploring.
+func (c LeaveGroups) Explore(u directory.User, env commands.Env) []commands.Ref {
+	return around(u, env, nil)
+}
+
+// Decide implements commands.Command.
+func (c LeaveGroups) Decide(u directory.User, env commands.Env) ([]domain.Event, error) {
+	v := &verdict{env: env}
+	named[directory.Group](v, "groups", directory.GroupStream, MaxGroups, c.Groups)
+	if err := v.Err(); err != nil && u.Exists() {
+		return nil, err
+	}
+	return regroup(c.UserID, u, env, func(had []domain.ID) []domain.ID { return without(had, c.Groups) })
+}
+
+// regroup changes the groups that somebody is in, as far as the actor sees them.
+func regroup(id domain.ID, u directory.User, env commands.Env, wanted func(had []domain.ID) []domain.ID) ([]domain.Event, error) {
+	if !u.Exists() {
+		return nil, fault.Missing("user", id)
+	}
+	var had []domain.ID
+	for _, g := range u.Groups {
+		if visible(env, looked[directory.Group](env, directory.GroupStream(g))) {
+			had = append(had, g)
+		}
+	}
+	d := change{v: &verdict{env: env}, was: u}
+	d.membership(Membership{Groups: orEmpty(wanted(had))})
+	return d.done()
+}

@@ -70,6 +70,14 @@ func (r *random) in() Membership {
 	return Membership{r.some(r.organizations, "organizations"), r.some(r.groups, "in groups")}
 }
 
+func (r *random) userDetails() UserDetails {
+	return UserDetails{ShortID: rapid.Ptr(rapid.SampledFrom([]string{"", "1", "2"}), true).Draw(r.t, "short id"), ExternalID: rapid.Ptr(rapid.SampledFrom([]string{"", "x"}), true).Draw(r.t, "external id")}
+}
+
+func (r *random) cards() []string {
+	return rapid.SampledFrom([][]string{nil, nil, {}, {"c1"}, {"C1", "c2"}}).Draw(r.t, "cards")
+}
+
 func (r *random) rights() Rights {
 	return Rights{rapid.SliceOfN(rapid.SampledFrom([]string{"tasks.view", "tasks.run", "users.edit"}), 0, 3).Draw(r.t, "permissions"), r.yes("all projects"), nil}
 }
@@ -117,11 +125,13 @@ func (r *random) organizationCommand() commands.Command[directory.Organization] 
 }
 
 func (r *random) groupCommand() commands.Command[directory.Group] {
-	switch r.text("what", "create", "create", "update", "roles", "delete") {
+	switch r.text("what", "create", "create", "update", "roles", "link", "delete") {
 	case "create":
-		return CreateGroup{r.new(&r.groups), r.one(r.organizations, "of"), r.details(), r.yes("active"), r.some(r.roles, "roles")}
+		return CreateGroup{r.new(&r.groups), r.one(r.organizations, "of"), r.details(), r.yes("active"), r.some(r.roles, "roles"), r.text("source", "", "ad"), r.text("external id", "", "g1", "G1")}
 	case "update":
 		return UpdateGroup{r.one(r.groups, "id"), domain.ID{}, r.details(), r.maybe("active")}
+	case "link":
+		return LinkGroup{r.one(r.groups, "id"), r.text("source", "", "ad"), r.text("external id", "", "g1", "G1")}
 	case "roles":
 		return SetGroupRoles{r.one(r.groups, "id"), r.some(r.roles, "roles")}
 	}
@@ -140,17 +150,28 @@ func (r *random) roleCommand() commands.Command[directory.Role] {
 
 func (r *random) userCommand() commands.Command[directory.User] {
 	hash := r.text("hash", "", "h1", "h2")
-	switch r.text("what", "create", "recipient", "update", "update", "update recipient", "convert", "join", "join", "leave", "delete") {
+	switch r.text("what", "create", "recipient", "update", "update", "update recipient", "convert", "join", "join", "leave", "delete", "details", "card", "no card", "groups") {
 	case "create":
-		return CreateUser{r.new(&r.users), r.person(), hash, r.yes("active"), r.yes("invite"), "", r.some(r.roles, "roles"), r.in()}
+		return CreateUser{ID: r.new(&r.users), Person: r.person(), PasswordHash: hash, Active: r.yes("active"), Invite: r.yes("invite"), Roles: r.some(r.roles, "roles"),
+			Membership: r.in(), Details: r.userDetails(), Cards: r.cards()}
 	case "recipient":
 		return CreateRecipient{r.new(&r.users), r.person(), hash, r.yes("active"), "", r.in()}
 	case "update":
-		return UpdateUser{r.one(r.users, "id"), r.person(), hash, r.maybe("active"), r.yes("invite"), r.some(r.roles, "roles"), r.in()}
+		return UpdateUser{ID: r.one(r.users, "id"), Person: r.person(), PasswordHash: hash, Active: r.maybe("active"), Invite: r.yes("invite"), Roles: r.some(r.roles, "roles"),
+			Membership: r.in(), Details: r.userDetails(), Cards: r.cards()}
 	case "update recipient":
 		return UpdateRecipient{r.one(r.users, "id"), r.person(), hash, r.maybe("active"), r.in()}
 	case "convert":
 		return ConvertRecipient{r.one(r.users, "id"), r.some(r.roles, "roles"), r.yes("active"), r.yes("invite"), "", ""}
+	case "details":
+		return SetUserDetails{ID: r.one(r.users, "id"), FullName: rapid.Ptr(rapid.SampledFrom([]string{"", "A B", "A"}), true).Draw(r.t, "full name"), Details: r.userDetails(), Cards: r.cards()}
+	case "card":
+		return AddCard{r.one(r.users, "id"), r.text("card", "", "c1", "C1", "c2")}
+	case "no card":
+		return RemoveCard{r.one(r.users, "id"), r.text("card", "", "c1", "C1", "c2")}
+	case "groups":
+		return rapid.SampledFrom([]commands.Command[directory.User]{JoinGroups{r.one(r.users, "id"), r.some(r.groups, "join")},
+			SetGroups{r.one(r.users, "id"), r.some(r.groups, "set")}, LeaveGroups{r.one(r.users, "id"), r.some(r.groups, "leave")}}).Draw(r.t, "change")
 	case "join":
 		return JoinGroup{r.one(r.users, "id"), r.one(r.groups, "group")}
 	case "leave":
@@ -166,10 +187,15 @@ func load[S domain.State[S]](r *random, stream string) S {
 }
 
 func (r *random) check() {
+	held := map[domain.Key]domain.ID{} // by whom
 	for _, id := range r.users {
 		u := load[directory.User](r, directory.UserStream(id))
 		if !u.Exists() {
 			continue
+		}
+		for _, k := range u.Keys() {
+			require.NotContains(r.t, held, k, "two people hold it")
+			held[k] = id
 		}
 		require.NotEmpty(r.t, u.InOrgs)
 		for _, list := range [][]domain.ID{u.InOrgs, u.Groups, u.Roles} {

@@ -123,7 +123,7 @@ func (v *verdict) checkInvite(invite bool, email string) {
 
 // CreateUser adds a person who logs in. Problems: firstName, lastName, email,
 // userName, domainAccount, isoLanguage, roles[i].id, organizations[i].id,
-// groups[i].id.
+// groups[i].id, cards[i] and those of UserDetails. Everything is one append.
 type CreateUser struct {
 	ID           domain.ID
 	Person       Person
@@ -133,6 +133,9 @@ type CreateUser struct {
 	Source       string // user directory the person came from, "" for none
 	Roles        []domain.ID
 	Membership   Membership
+	Details      UserDetails
+	PINHash      string // argon2id, PHC string; "" for none
+	Cards        []string
 }
 
 func (c CreateUser) Name() string       { return "directory.create-user" }
@@ -152,8 +155,22 @@ func (c CreateUser) Explore(u directory.User, env commands.Env) []commands.Ref {
 func (c CreateUser) Decide(u directory.User, env commands.Env) ([]domain.Event, error) {
 	v := &verdict{env: env}
 	roles := v.roles(nil, c.Roles)
-	return create(v, u, directory.UserCreated{ID: c.ID, Kind: directory.KindUser, PasswordHash: c.PasswordHash, Active: c.Active, Invite: c.Invite,
+	details, cards := c.Details.check(v, directory.UserDetails{}), v.checkCards(c.Cards)
+	events, err := create(v, u, directory.UserCreated{ID: c.ID, Kind: directory.KindUser, PasswordHash: c.PasswordHash, Active: c.Active, Invite: c.Invite,
 		Source: c.Source, Roles: roles}, c.Person, c.Membership)
+	if err != nil {
+		return nil, err
+	}
+	if details != (directory.UserDetails{}) {
+		events = append(events, detailsChanged(c.ID, details, env.Now))
+	}
+	if c.PINHash != "" {
+		events = append(events, directory.UserPINChanged{ID: c.ID, PINHash: c.PINHash, At: env.Now})
+	}
+	for _, card := range cards {
+		events = append(events, directory.UserCardAdded{ID: c.ID, Card: card, At: env.Now})
+	}
+	return events, nil
 }
 
 // CreateRecipient adds a person who only receives. Problems as of CreateUser.

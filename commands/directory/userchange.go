@@ -12,7 +12,8 @@ import (
 
 // UpdateUser makes a user what the command says; only what differs is recorded.
 // What the actor doesn't see of a user's roles, organizations and groups stays.
-// Problems as of CreateUser, and password, isActive.
+// Who changes a short id needs shortIds.generate as well, and cards cards.manage.
+// Problems as of CreateUser, and password, pin, cards, isActive.
 type UpdateUser struct {
 	ID           domain.ID
 	Person       Person
@@ -21,6 +22,9 @@ type UpdateUser struct {
 	Invite       bool        // send a mail to choose a password
 	Roles        []domain.ID // nil: as they are
 	Membership   Membership
+	Details      UserDetails
+	PINHash      *string  // nil: as it is; "": none
+	Cards        []string // nil: as they are; empty: none
 }
 
 func (c UpdateUser) Name() string         { return "directory.update-user" }
@@ -43,6 +47,9 @@ func (c UpdateUser) Decide(u directory.User, env commands.Env) ([]domain.Event, 
 	d.profile(c.Person)
 	d.password(c.PasswordHash)
 	d.activation(c.Active)
+	d.details(c.Details)
+	d.pin(c.PINHash)
+	d.cards(c.Cards)
 	if c.Roles != nil {
 		d.roles(v.roles(u.Roles, c.Roles))
 	}
@@ -191,9 +198,8 @@ func (d *change) replaceProfile(is directory.UserProfileChanged) {
 }
 
 func (d *change) password(hash string) {
-	if hash != "" && hash != d.was.PasswordHash {
-		d.credential("password")
-		d.add(directory.UserPasswordChanged{ID: d.was.ID, PasswordHash: hash, At: d.v.env.Now})
+	if hash != "" {
+		d.newPassword(&hash)
 	}
 }
 
@@ -224,12 +230,7 @@ func (d *change) activation(active *bool) {
 		d.add(directory.UserActivated{ID: d.was.ID, At: d.v.env.Now})
 		return
 	}
-	switch d.was.ID {
-	case d.v.env.Actor.UserID:
-		d.refuse(fault.New(fault.Conflict, "user.self", "you can't deactivate yourself").On("isActive", "you can't deactivate yourself"))
-	case directory.AdministratorID:
-		d.refuse(system("user", "the first administrator"))
-	}
+	d.stays("isActive", "you can't deactivate yourself")
 	d.add(directory.UserDeactivated{ID: d.was.ID, At: d.v.env.Now})
 }
 

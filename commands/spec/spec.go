@@ -13,6 +13,7 @@ import (
 	"docket/domain"
 	"docket/domain/directory"
 	"docket/domain/fault"
+	"docket/domain/printing"
 	"docket/domain/reporting"
 	"docket/eventstore"
 	"github.com/stretchr/testify/require"
@@ -24,7 +25,7 @@ var Now = time.Date(2030, 1, 2, 3, 4, 5, 678_000_000, time.UTC)
 // Number is what a numbered command gets.
 const Number int32 = 41
 
-var codec = eventstore.NewCodec(slices.Concat(commands.Events(), directory.Events(), reporting.Events())...)
+var codec = eventstore.NewCodec(slices.Concat(commands.Events(), directory.Events(), reporting.Events(), printing.Events())...)
 
 // Scenario is what a command meets. Its methods return changed copies, so that
 // one may be the beginning of several.
@@ -109,6 +110,14 @@ func (o Outcome[S]) Then(events ...domain.Event) S {
 	return o.state
 }
 
+// ThenSome wants any events and returns the state after them.
+func (o Outcome[S]) ThenSome() S {
+	o.t.Helper()
+	require.NoError(o.t, o.err)
+	require.NotEmpty(o.t, o.events)
+	return o.state
+}
+
 // ThenNothing wants neither events nor a refusal.
 func (o Outcome[S]) ThenNothing() {
 	o.t.Helper()
@@ -117,7 +126,7 @@ func (o Outcome[S]) ThenNothing() {
 }
 
 // ThenFault wants a refusal of this kind that names exactly these fields.
-func (o Outcome[S]) ThenFault(kind fault.Kind, fields ...string) {
+func (o Outcome[S]) ThenFault(kind fault.Kind, fields ...string) *fault.Error {
 	o.t.Helper()
 	require.Error(o.t, o.err, "decided %v", o.events)
 	f, ok := o.err.(*fault.Error)
@@ -131,4 +140,8 @@ func (o Outcome[S]) ThenFault(kind fault.Kind, fields ...string) {
 		named = append(named, problem.Path)
 	}
 	require.Equal(o.t, fields, named, "%v", f)
+	return f
 }
+
+// Err is the refusal, nil for none, for tests of its code.
+func (o Outcome[S]) Err() error { return o.err }

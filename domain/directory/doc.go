@@ -23,6 +23,9 @@ func UserStream(id domain.ID) string         { return "user-" + id.String() }
 func GroupStream(id domain.ID) string        { return "group-" + id.String() }
 func RoleStream(id domain.ID) string         { return "role-" + id.String() }
 func APIKeyStream(id domain.ID) string       { return "apikey-" + id.String() }
+func AccessKeyStream(id domain.ID) string    { return "accesskey-" + id.String() }
+func SessionStream(id domain.ID) string      { return "session-" + id.String() }
+func DeviceStream(id domain.ID) string       { return "device-" + id.String() }
 
 // GroupSettingsStream holds an organization's settings for groups.
 func GroupSettingsStream(organization domain.ID) string {
@@ -32,12 +35,18 @@ func GroupSettingsStream(organization domain.ID) string {
 // Events are all event types of the directory.
 func Events() []domain.Event {
 	return []domain.Event{
-		OrganizationCreated{}, OrganizationChanged{}, OrganizationDeleted{},
+		OrganizationCreated{}, OrganizationChanged{}, OrganizationDeleted{}, AccountChanged{},
 		UserCreated{}, UserProfileChanged{}, UserPasswordChanged{}, UserActivated{}, UserDeactivated{},
 		UserRolesChanged{}, UserOrganizationsChanged{}, UserGroupsChanged{}, RecipientConverted{}, UserInvited{}, UserDeleted{},
-		GroupCreated{}, GroupDetailsChanged{}, GroupActivated{}, GroupDeactivated{}, GroupRolesChanged{}, GroupDeleted{},
+		UserDetailsChanged{}, UserPINChanged{}, UserCardAdded{}, UserCardRemoved{},
+		GroupCreated{}, GroupDetailsChanged{}, GroupActivated{}, GroupDeactivated{}, GroupRolesChanged{}, GroupDeleted{}, GroupLinked{},
 		GroupSettingsChanged{}, EveryoneRolesChanged{},
 		RoleCreated{}, RoleDetailsChanged{}, RolePermissionsChanged{}, RoleProjectsChanged{}, RoleActivated{}, RoleDeactivated{}, RoleDeleted{},
 		APIKeyCreated{}, APIKeyDetailsChanged{}, APIKeyRevoked{},
+		UserDirectoryCreated{}, UserDirectoryChanged{}, UserDirectorySecretsChanged{}, UserDirectoryDeleted{},
+		SyncRunStarted{}, SyncRunProgressed{}, SyncRunStopRequested{}, SyncRunFinished{}, SyncRunFailed{}, SyncRunStopped{},
+		AccessKeyCreated{}, AccessKeyChanged{}, AccessKeyDeleted{},
+		SessionOpened{}, SessionRefreshed{}, SessionRevoked{},
+		DeviceRegistered{}, DeviceCodeIssued{}, DeviceApproved{}, DeviceTokenIssued{}, DeviceTokensRevoked{}, DeviceRemoved{},
 	}
 }

@@ -51,6 +51,16 @@ type GroupDeleted struct {
 	DeletedAt time.Time `json:"deletedAt"`
 }
 
+// GroupLinked says what a group is to the user directory that it came from, or to
+// another system.
+type GroupLinked struct {
+	ID         domain.ID `json:"id"`
+	Source     string    `json:"source"`     // id of the user directory, "" for a group that was made here
+	ExternalID string    `json:"externalId"` // textual id, such as a distinguished name (SAFEQ's groupdn)
+	At         time.Time `json:"at"`
+}
+
+func (GroupLinked) EventType() string         { return "directory.group-linked" }
 func (GroupCreated) EventType() string        { return "directory.group-created" }
 func (GroupDetailsChanged) EventType() string { return "directory.group-details-changed" }
 func (GroupActivated) EventType() string      { return "directory.group-activated" }
@@ -67,6 +77,8 @@ type Group struct {
 	Description    string
 	Active         bool
 	Roles          []domain.ID
+	Source         string
+	ExternalID     string
 	CreatedAt      time.Time
 	ModifiedAt     time.Time
 	Live           bool
@@ -86,6 +98,8 @@ func (g Group) Apply(e domain.Event) Group {
 		g.Active, g.ModifiedAt = false, e.At
 	case GroupRolesChanged:
 		g.Roles, g.ModifiedAt = e.Roles, e.At
+	case GroupLinked:
+		g.Source, g.ExternalID, g.ModifiedAt = e.Source, e.ExternalID, e.At
 	case GroupDeleted:
 		g.Live = false
 	}
@@ -99,12 +113,17 @@ func (g Group) Exists() bool { return g.Live }
 func (g Group) Organizations() []domain.ID { return []domain.ID{g.OrganizationID} }
 
 // Keys implements domain.State: Qlik's documents say that group names are
-// unique and that their case counts.
+// unique and that their case counts. A textual id names one group of an
+// organization; distinguished names are compared without regard to case.
 func (g Group) Keys() []domain.Key {
 	if !g.Live {
 		return nil
 	}
-	return []domain.Key{{Kind: "group-name", Scope: g.OrganizationID.String(), Value: g.Name}}
+	keys := []domain.Key{{Kind: "group-name", Scope: g.OrganizationID.String(), Value: g.Name}}
+	if g.ExternalID != "" {
+		keys = append(keys, domain.Key{Kind: "group-externalId", Scope: g.OrganizationID.String(), Value: domain.Normal(g.ExternalID)})
+	}
+	return keys
 }
 
 // GroupSettingsChanged replaces how an organization treats groups that come

@@ -49,6 +49,7 @@ type Organization struct {
 	DisplayName string
 	Description string
 	ThemeID     *domain.ID
+	Account     AccountSettings // as given: see Defaulted
 	CreatedAt   time.Time
 	ModifiedAt  time.Time
 	Live        bool
@@ -62,6 +63,8 @@ func (o Organization) Apply(e domain.Event) Organization {
 			Description: e.Description, ThemeID: e.ThemeID, CreatedAt: e.CreatedAt, ModifiedAt: e.CreatedAt, Live: true}
 	case OrganizationChanged:
 		o.Name, o.DisplayName, o.Description, o.ThemeID, o.ModifiedAt = e.Name, e.DisplayName, e.Description, e.ThemeID, e.ChangedAt
+	case AccountChanged:
+		o.Account, o.ModifiedAt = e.Settings, e.At
 	case OrganizationDeleted:
 		o.Live = false
 	}
@@ -74,7 +77,8 @@ func (o Organization) Exists() bool { return o.Live }
 // Organizations implements domain.State: an organization is in itself.
 func (o Organization) Organizations() []domain.ID { return []domain.ID{o.ID} }
 
-// Keys implements domain.State: names differ among siblings.
+// Keys implements domain.State: names differ among siblings, and a domain name
+// leads to one account.
 func (o Organization) Keys() []domain.Key {
 	if !o.Live {
 		return nil
@@ -83,7 +87,11 @@ func (o Organization) Keys() []domain.Key {
 	if o.ParentID != nil {
 		scope = o.ParentID.String()
 	}
-	return []domain.Key{{Kind: "organization-name", Scope: scope, Value: domain.Normal(o.Name)}}
+	keys := []domain.Key{{Kind: "organization-name", Scope: scope, Value: domain.Normal(o.Name)}}
+	for _, name := range o.Account.DomainNames {
+		keys = append(keys, domain.Key{Kind: "account-domainNames", Value: domain.Normal(name)})
+	}
+	return keys
 }
 
 // System tells whether the organization is the root, which stays.

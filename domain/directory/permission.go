@@ -34,7 +34,19 @@ var catalogue = map[string][]string{
 	"trustedOrigins":    {"view", "create", "edit", "delete"},
 	"apiKeys":           {"use", "manageAll"},
 	"extensions":        {"onDemand", "selfReporting", "notify"},
-	"printing":          {"view", "create", "edit", "delete"},
+	"documents":         {"view", "create", "delete", "release"},
+	"inputPorts":        {"view", "create", "edit", "delete"}, // queues
+	"outputPorts":       {"view", "create", "edit", "delete"}, // printers
+	"cards":             {"manage"},                           // of other people
+	"shortIds":          {"generate"},
+	"oneTimePasswords":  {"generate"},
+	"printReports":      {"view"}, // who printed what
+	"locations":         {"view", "create", "edit", "delete"},
+	"terminals":         {"view", "create"}, // configurations of what is built into printers
+	"scanWorkflows":     {"view", "create", "edit", "delete"},
+	"scanRules":         {"view", "create", "edit", "delete"}, // who may use which workflow
+	"accessKeys":        {"view", "create", "edit", "delete"}, // of the SAFEQ API
+	"devices":           {"view", "approve", "delete"},        // that the SAFEQ API trusts
 	"audit":             {"view"},
 	"operations":        {"view", "edit"}, // projections, jobs: for who runs the server
 }
@@ -87,7 +99,8 @@ type SystemRole struct {
 }
 
 // Roles that every installation has; they can't be changed or deleted (Qalyptus
-// help: six default roles, and "Hub users" for recipients).
+// help: six default roles, and "Hub users" for recipients; SAFEQ's documents:
+// Administrators, Users, Reporting and Support).
 var (
 	AdministratorsID = domain.WellKnownID(0x31)
 	DevelopersID     = domain.WellKnownID(0x32)
@@ -96,6 +109,8 @@ var (
 	OnDemandID       = domain.WellKnownID(0x35)
 	SelfReportingID  = domain.WellKnownID(0x36)
 	HubUsersID       = domain.WellKnownID(0x37)
+	ReportingID      = domain.WellKnownID(0x38)
+	SupportID        = domain.WellKnownID(0x39)
 )
 
 // SystemRoles lists them with what they may do.
@@ -105,11 +120,15 @@ func SystemRoles() []SystemRole {
 		{DevelopersID, "Developers", "Publish projects, build and run tasks", permissionsOf("apiKeys.use", "users.view", "groups.view", "organizations.view", "roles.view",
 			"projects", "connections", "filters", "reports", "conditions", "tasks", "status", "hubFiles", "hubFolders", "storageServices.view", "qlikApps.view", "resources.view")},
 		{UsersID, "Users", "See and run what they are given", permissionsOf("apiKeys.use",
-			"projects.view", "reports.view", "tasks.view", "tasks.run", "status.view", "status.download", "hubFiles.view", "resources.view")},
+			"projects.view", "reports.view", "tasks.view", "tasks.run", "status.view", "status.download", "hubFiles.view", "resources.view",
+			"documents", "inputPorts.view", "outputPorts.view", "locations.view", "shortIds", "oneTimePasswords")},
 		{NotifyID, "Qalyptus Notify", "Use the Notify extension", permissionsOf("apiKeys.use", "extensions.notify")},
 		{OnDemandID, "Qalyptus On-Demand", "Use the On-Demand extension", permissionsOf("apiKeys.use", "extensions.onDemand", "reports.view")},
 		{SelfReportingID, "Qalyptus Self-Reporting", "Use the Self-Reporting extension", permissionsOf("apiKeys.use", "extensions.selfReporting", "reports.view")},
 		{HubUsersID, "Hub users", "Read what is published to them in the Hub", permissionsOf("hubFiles.view")},
+		{ReportingID, "Reporting", "See what was printed", SAFEQPermissions("ViewReport", "ViewAccount")},
+		{SupportID, "Support", "See everything about printing, release documents, manage cards", SAFEQPermissions("ViewAccount", "ViewInputPort", "ViewJob", "ViewLocations",
+			"ViewOutputPort", "ViewReport", "ViewScanWorkflow", "ViewScanWorkflowAccessRule", "ViewSecurity", "ViewTerminalConfig", "ViewUser", "ReleaseJob", "CardManagement")},
 	}
 }
 

@@ -136,7 +136,7 @@ func Level(permissions []string) string {
 	for _, p := range permissions {
 		area, action, _ := strings.Cut(p, ".")
 		switch area {
-		case "users", "groups", "roles", "organizations", "identityProviders", "operations":
+		case "users", "groups", "roles", "organizations", "identityProviders", "accessKeys", "devices", "operations":
 			if action != "view" {
 				return "admin"
 			}

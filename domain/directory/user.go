@@ -2,7 +2,9 @@ package directory
 
 import (
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"docket/domain"
 )
@@ -137,7 +139,10 @@ type User struct {
 	Roles         []domain.ID
 	InOrgs        []domain.ID
 	Groups        []domain.ID
-	Source        string
+	Source        string // user directory the person came from
+	Details       UserDetails
+	PINHash       string   `json:"-"`
+	Cards         []string // as they were given, in the order they came
 	CreatedAt     time.Time
 	ModifiedAt    time.Time
 	Live          bool
@@ -167,10 +172,29 @@ func (u User) Apply(e domain.Event) User {
 		u.Groups, u.ModifiedAt = regroup(u.Groups, e.Joined, e.Left), e.At
 	case RecipientConverted:
 		u.Kind, u.ModifiedAt = KindUser, e.At
+	case UserDetailsChanged:
+		u.Details, u.ModifiedAt = e.Details(), e.At
+	case UserPINChanged:
+		u.PINHash, u.ModifiedAt = e.PINHash, e.At
+	case UserCardAdded:
+		u.Cards, u.ModifiedAt = append(without(u.Cards, e.Card), e.Card), e.At
+	case UserCardRemoved:
+		u.Cards, u.ModifiedAt = without(u.Cards, e.Card), e.At
 	case UserDeleted:
 		u.Live = false
 	}
 	return u
+}
+
+// without makes a new list of the cards that are not this one.
+func without(cards []string, card string) []string {
+	left := make([]string, 0, len(cards)+1)
+	for _, c := range cards {
+		if NormalCard(c) != NormalCard(card) {
+			left = append(left, c)
+		}
+	}
+	return left
 }
 
 // regroup makes a new list: folded states are shared.
@@ -196,21 +220,43 @@ func (u User) Exists() bool { return u.Live }
 func (u User) Organizations() []domain.ID { return u.InOrgs }
 
 // Keys implements domain.State: the mail address is unique, and the domain
-// account and user name where there is one (Qalyptus' user documentation).
+// account and user name where there is one (Qalyptus' user documentation). Cards
+// and short ids lead to one person of an organization, an external id to one of
+// the user directory it comes from; without a directory, of the organization.
 func (u User) Keys() []domain.Key {
 	if !u.Live {
 		return nil
 	}
+	home := ""
+	if len(u.InOrgs) > 0 {
+		home = u.InOrgs[0].String()
+	}
+	candidates := []domain.Key{
+		{Kind: "user-email", Value: domain.Normal(u.Email)}, {Kind: "user-domainAccount", Value: domain.Normal(u.DomainAccount)},
+		{Kind: "user-userName", Value: domain.Normal(u.UserName)}, {Kind: "user-shortId", Scope: home, Value: domain.Normal(u.Details.ShortID)},
+		u.externalKey(home),
+	}
+	for _, card := range u.Cards {
+		candidates = append(candidates, domain.Key{Kind: "user-cards", Scope: home, Value: NormalCard(card)})
+	}
 	var keys []domain.Key
-	for _, k := range []domain.Key{
-		{Kind: "user-email", Value: u.Email}, {Kind: "user-domainAccount", Value: u.DomainAccount}, {Kind: "user-userName", Value: u.UserName},
-	} {
+	for _, k := range candidates {
 		if k.Value != "" && k.Value != domain.Erased {
-			k.Value = domain.Normal(k.Value)
 			keys = append(keys, k)
 		}
 	}
 	return keys
+}
+
+// externalKey is exact: case counts in ids of some systems.
+func (u User) externalKey(home string) domain.Key {
+	if u.Details.ExternalID == "" || u.Details.ExternalID == domain.Erased {
+		return domain.Key{}
+	}
+	if u.Source == "" {
+		return domain.Key{Kind: "user-externalId", Scope: home, Value: u.Details.ExternalID}
+	}
+	return domain.Key{Kind: "user-externalId", Value: u.Source + "\x00" + u.Details.ExternalID}
 }
 
 // FullName is how a person is shown.
@@ -220,3 +266,23 @@ func FullName(first, last string) string {
 	}
 	return first + " " + last
 }
+
+// SplitName takes a full name apart, so that FullName gives it back: the last
+// word is the last name, with the lower-case words before it ("Ludwig van
+// Beethoven"). "Lovelace, Ada" is turned round. One word is a first name.
+func SplitName(full string) (first, last string) {
+	if family, given, ok := strings.Cut(full, ","); ok && strings.TrimSpace(family) != "" && strings.TrimSpace(given) != "" {
+		return words(given), words(family)
+	}
+	all := strings.Fields(full)
+	if len(all) < 2 {
+		return words(full), ""
+	}
+	at := len(all) - 1
+	for at > 1 && unicode.IsLower([]rune(all[at-1])[0]) {
+		at--
+	}
+	return strings.Join(all[:at], " "), strings.Join(all[at:], " ")
+}
+
+func words(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -20,6 +20,9 @@ type GroupRow struct {
 	Type           string      `db:"type"` // "Custom": made here
 	TypeF          string      `db:"type_f,fold"`
 	IsActive       bool        `db:"is_active"`
+	Source         string      `db:"source"`      // user directory it came from, "" for none
+	ExternalID     string      `db:"external_id"` // textual id there or in another system, "" for none
+	ExternalIDF    string      `db:"external_id_f,fold"`
 	RoleIDs        []domain.ID `db:"role_ids"`
 	UsersCount     int32       `db:"users_count"`
 	CreatedAt      time.Time   `db:"created_at"`
@@ -28,7 +31,7 @@ type GroupRow struct {
 
 // Groups are all groups.
 var Groups = projections.NewTable[GroupRow]("groups",
-	projections.Index("name_f", "id"), projections.Index("organization_id", "name_f", "id"), projections.Index("organization_id", "name_exact_f", "id"), projections.Index("organization_id", "created_at", "id"), projections.Index("organization_id", "id"),
+	projections.Index("name_f", "id"), projections.Index("organization_id", "name_f", "id"), projections.Index("organization_id", "name_exact_f", "id"), projections.Index("organization_id", "created_at", "id"), projections.Index("organization_id", "id"), projections.Index("organization_id", "external_id_f", "id"), projections.Index("number"),
 	projections.Index("created_at", "id"), projections.Index("modified_at", "id"), projections.Index("users_count", "id"),
 	projections.Trigram("name_f"), projections.Reverse("name_f"), projections.CountBy("organization_id"))
 
@@ -73,6 +76,9 @@ func groupHandlers() []projections.Part {
 		}),
 		projections.Update(Groups, projections.ByStream, func(g *GroupRow, e directory.GroupRolesChanged, _ projections.Rec) {
 			g.RoleIDs, g.ModifiedAt = e.Roles, e.At
+		}),
+		projections.Update(Groups, projections.ByStream, func(g *GroupRow, e directory.GroupLinked, _ projections.Rec) {
+			g.Source, g.ExternalID, g.ModifiedAt = e.Source, e.ExternalID, e.At
 		}),
 		projections.DeleteWhere(GroupRoles, "group_id", func(e directory.GroupRolesChanged, _ projections.Rec) domain.ID { return e.ID }),
 		projections.PutEach(GroupRoles, func(e directory.GroupRolesChanged, _ projections.Rec) []GroupRoleRow {

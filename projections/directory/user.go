@@ -11,26 +11,35 @@ import (
 
 // UserRow is a person: a user or a recipient.
 type UserRow struct {
-	ID             domain.ID `db:"id,pk"`
-	Number         int32     `db:"number"`
-	Kind           string    `db:"kind"` // directory.UserKind
-	UserName       string    `db:"user_name"`
-	UserNameF      string    `db:"user_name_f,fold"`
-	DomainAccount  string    `db:"domain_account"`
-	FirstName      string    `db:"first_name"`
-	LastName       string    `db:"last_name"`
-	FullName       string    `db:"full_name"`
-	FullNameF      string    `db:"full_name_f,fold"`
-	Email          string    `db:"email"`
-	EmailF         string    `db:"email_f,fold"`
-	IsActive       bool      `db:"is_active"`
-	Language       string    `db:"language"`
-	Source         string    `db:"source"`
-	GroupsCount    int32     `db:"groups_count"`
-	HasPassword    bool      `db:"has_password"`
-	OrganizationID domain.ID `db:"organization_id"` // home: the first of theirs
-	CreatedAt      time.Time `db:"created_at"`
-	ModifiedAt     time.Time `db:"modified_at"`
+	ID             domain.ID  `db:"id,pk"`
+	Number         int32      `db:"number"`
+	Kind           string     `db:"kind"` // directory.UserKind
+	UserName       string     `db:"user_name"`
+	UserNameF      string     `db:"user_name_f,fold"`
+	DomainAccount  string     `db:"domain_account"`
+	FirstName      string     `db:"first_name"`
+	LastName       string     `db:"last_name"`
+	FullName       string     `db:"full_name"`
+	FullNameF      string     `db:"full_name_f,fold"`
+	Email          string     `db:"email"`
+	EmailF         string     `db:"email_f,fold"`
+	IsActive       bool       `db:"is_active"`
+	Language       string     `db:"language"`
+	Source         string     `db:"source"`
+	GroupsCount    int32      `db:"groups_count"`
+	HasPassword    bool       `db:"has_password"`
+	HasPIN         bool       `db:"has_pin"`
+	Department     string     `db:"department"`
+	HomeFolder     string     `db:"home_folder"`
+	Alias          string     `db:"alias"`
+	AliasF         string     `db:"alias_f,fold"`
+	ShortID        string     `db:"short_id"`
+	ShortIDF       string     `db:"short_id_f,fold"`
+	ExternalID     string     `db:"external_id"`
+	ExpiresAt      *time.Time `db:"expires_at"`      // null: never
+	OrganizationID domain.ID  `db:"organization_id"` // home: the first of theirs
+	CreatedAt      time.Time  `db:"created_at"`
+	ModifiedAt     time.Time  `db:"modified_at"`
 }
 
 // Users are all users and recipients.
@@ -38,6 +47,8 @@ var Users = projections.NewTable[UserRow]("users",
 	projections.Index("full_name_f", "id"), projections.Index("email_f", "id"), projections.Index("user_name_f", "id"),
 	projections.Index("created_at", "id"), projections.Index("modified_at", "id"), projections.Index("groups_count", "id"),
 	projections.Trigram("full_name_f"), projections.Trigram("email_f"), projections.Reverse("full_name_f"), projections.Reverse("email_f"),
+	projections.Index("number"), projections.IndexWhere("short_id_f <> ''", "short_id_f", "id"), projections.IndexWhere("alias_f <> ''", "alias_f", "id"),
+	projections.IndexWhere("external_id <> ''", "source", "external_id"), projections.Index("source", "id"),
 	projections.CountBy("kind"))
 
 // UserOrganizationRow says that a person is in an organization.

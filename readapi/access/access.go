@@ -7,10 +7,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"docket/domain"
@@ -20,41 +20,28 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/maypok86/otter/v2"
 )
-
-// freshness bounds how long a resolved key is trusted: a key revoked, a user
-// deactivated or a role changed takes effect within it.
-const freshness = 500 * time.Millisecond
-
-// maxCached keys are kept resolved.
-const maxCached = 10_000
 
 // Resolver turns credentials into actors.
 type Resolver struct {
 	pool  *pgxpool.Pool
-	cache *otter.Cache[[sha256.Size]byte, resolved]
+	keys  *fresh[resolved]
+	users *fresh[resolved]
 	now   func() time.Time
 	look  func(ctx context.Context, hash [sha256.Size]byte) (resolved, error)
-	era   atomic.Uint64 // ends with Forget
 }
 
 type resolved struct {
 	actor   domain.Actor
 	expires time.Time
 	fault   *fault.Error
-
-	asked time.Time // before the look-up: its rows may be as old
-	era   uint64
 }
 
 // NewResolver reads the directory through pool.
 func NewResolver(pool *pgxpool.Pool) *Resolver {
-	r := &Resolver{pool: pool, now: time.Now, cache: otter.Must(&otter.Options[[sha256.Size]byte, resolved]{
-		MaximumSize:      maxCached,
-		ExpiryCalculator: otter.ExpiryWriting[[sha256.Size]byte, resolved](freshness),
-	})}
-	r.look = r.lookUp
+	r := &Resolver{pool: pool, now: time.Now}
+	now := func() time.Time { return r.now() }
+	r.look, r.keys, r.users = r.lookUp, newFresh[resolved](now), newFresh[resolved](now)
 	return r
 }
 
@@ -77,15 +64,9 @@ func (r *Resolver) Bearer(ctx context.Context, req *http.Request) (context.Conte
 // Key resolves an API key.
 func (r *Resolver) Key(ctx context.Context, key string) (domain.Actor, error) {
 	hash := sha256.Sum256([]byte(key))
-	found, hit := r.cache.GetIfPresent(hash)
-	if !hit || found.era != r.era.Load() || r.now().Sub(found.asked) >= freshness {
-		asked, era := r.now(), r.era.Load()
-		var err error
-		if found, err = r.look(ctx, hash); err != nil {
-			return domain.Actor{}, err
-		}
-		found.asked, found.era = asked, era
-		r.cache.Set(hash, found)
+	found, err := r.keys.get(hash, func() (resolved, error) { return r.look(ctx, hash) })
+	if err != nil {
+		return domain.Actor{}, err
 	}
 	if found.fault != nil {
 		return domain.Actor{}, found.fault
@@ -99,21 +80,48 @@ func (r *Resolver) Key(ctx context.Context, key string) (domain.Actor, error) {
 // Forget drops what was resolved before, for changes that a caller's own next
 // request must see. What is being looked up meanwhile does not count either.
 func (r *Resolver) Forget() {
-	r.era.Add(1)
-	r.cache.InvalidateAll()
+	r.keys.forget()
+	r.users.forget()
 }
 
-// lookUpSQL reads a key with everything its holder may do and see: the roles
-// given directly, through active groups, and to Everyone of the key's
-// organization and those above it. Recipients and inactive users get nothing.
-const lookUpSQL = `
-with key as materialized (
-  select k.id, k.user_id, k.organization_id, k.expires_at, o.path, u.is_active and u.kind = 'user' as active
+// User is a user as an actor in an organization, without an API key: who they
+// are has been proved in another way. What they may do and see is what a key of
+// theirs for that organization would give them. Its errors are faults of kind
+// Unauthenticated.
+func (r *Resolver) User(ctx context.Context, user, organization domain.ID) (domain.Actor, error) {
+	found, err := r.users.get(sha256.Sum256(append(user[:], organization[:]...)), func() (resolved, error) {
+		return r.resolve(ctx, userSQL, user, organization)
+	})
+	if err != nil {
+		return domain.Actor{}, err
+	}
+	if found.fault != nil {
+		return domain.Actor{}, found.fault
+	}
+	return found.actor, nil
+}
+
+// holds tells whether somebody may act: recipients, inactive and expired users
+// get nothing.
+const holds = `u.is_active and u.kind = 'user' and (u.expires_at is null or u.expires_at > now()) as active`
+
+// keySQL and userSQL find who a credential stands for, and where.
+const (
+	keySQL = `select k.id, k.user_id, k.organization_id, k.expires_at, o.path, ` + holds + `
   from rm_directory.api_keys k
   join rm_directory.users u on u.id = k.user_id
   join rm_directory.organizations o on o.id = k.organization_id
-  where k.hash = $1
-), held as materialized (
+  where k.hash = $1`
+	userSQL = `select null::uuid as id, u.id as user_id, o.id as organization_id, timestamptz '9999-12-31' as expires_at, o.path, ` + holds + `
+  from rm_directory.users u, rm_directory.organizations o
+  where u.id = $1 and o.id = $2`
+)
+
+// lookUpSQL reads, for one of the above, everything they may do and see: the roles
+// given directly, through active groups, and to Everyone of the organization and
+// those above it.
+const lookUpSQL = `
+with key as materialized (%s), held as materialized (
   select r.id, r.permissions, r.all_projects, r.projects
   from rm_directory.roles r
   where r.is_active and r.id in (
@@ -133,10 +141,19 @@ select key.id, key.user_id, key.organization_id, key.expires_at, key.active,
   (select coalesce(array_agg(d.id order by d.id), '{}') from rm_directory.organizations d where d.path @> array[key.organization_id])
 from key`
 
+// lookUp resolves an API key.
 func (r *Resolver) lookUp(ctx context.Context, hash [sha256.Size]byte) (resolved, error) {
+	out, err := r.resolve(ctx, keySQL, hex.EncodeToString(hash[:]))
+	if err == nil && out.fault == nil && !out.actor.May("apiKeys.use") {
+		out.fault = fault.New(fault.Unauthenticated, "credential.not-allowed", "the user of this API key may not use API keys")
+	}
+	return out, err
+}
+
+// resolve reads who a credential stands for, found by some SQL.
+func (r *Resolver) resolve(ctx context.Context, sql string, args ...any) (resolved, error) {
 	var (
 		out            resolved
-		key            domain.ID
 		active, member bool
 		roles          []domain.ID
 		permissions    []string
@@ -144,19 +161,18 @@ func (r *Resolver) lookUp(ctx context.Context, hash [sha256.Size]byte) (resolved
 		organizations  []domain.ID
 		a              = &out.actor
 	)
-	err := r.pool.QueryRow(ctx, lookUpSQL, hex.EncodeToString(hash[:])).Scan(&key, &a.UserID, &a.Tenant, &out.expires, &active, &member,
+	err := r.pool.QueryRow(ctx, fmt.Sprintf(lookUpSQL, sql), args...).Scan(&a.KeyID, &a.UserID, &a.Tenant, &out.expires, &active, &member,
 		&roles, &permissions, &grants, &organizations)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		out.fault = fault.New(fault.Unauthenticated, "credential.unknown", "this API key is not known or was revoked")
+		out.fault = fault.New(fault.Unauthenticated, "credential.unknown", "this credential is not known or was revoked")
 		return out, nil
 	case err != nil:
 		return out, err
 	case !active || !member:
-		out.fault = fault.New(fault.Unauthenticated, "credential.inactive", "the user of this API key may not act here any more")
+		out.fault = fault.New(fault.Unauthenticated, "credential.inactive", "the user of this credential may not act here any more")
 		return out, nil
 	}
-	a.KeyID = &key
 	a.Everything = slices.Contains(roles, directory.AdministratorsID)
 	a.Unrestricted = a.Tenant == directory.GlobalID
 	a.Organizations = organizations
@@ -166,9 +182,6 @@ func (r *Resolver) lookUp(ctx context.Context, hash [sha256.Size]byte) (resolved
 	}
 	if !a.Everything {
 		limit(a, grants)
-	}
-	if !a.Everything && !a.May("apiKeys.use") {
-		out.fault = fault.New(fault.Unauthenticated, "credential.not-allowed", "the user of this API key may not use API keys")
 	}
 	return out, nil
 }

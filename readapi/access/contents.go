@@ -22,14 +22,15 @@ func NewContents(pool *pgxpool.Pool) *Contents { return &Contents{pool} }
 // Empty is a Conflict fault that says what an organization still holds, apart
 // from these organizations.
 func (c *Contents) Empty(ctx context.Context, organization domain.ID, apart []domain.ID) error {
-	var children, people, groups, projects, roles int64
+	var children, people, groups, projects, roles, directories int64
 	err := c.pool.QueryRow(ctx, `select
 		(select count(*) from rm_directory.organizations where parent_id = $1 and id <> all($2)),
 		(select count(*) from rm_directory.user_organizations where organization_id = $1),
 		(select count(*) from rm_directory.groups where organization_id = $1),
 		(select count(*) from rm_reporting.projects where organization_id = $1),
-		(select count(*) from rm_directory.roles where organization_id = $1 and not is_system)`, organization, apart).
-		Scan(&children, &people, &groups, &projects, &roles)
+		(select count(*) from rm_directory.roles where organization_id = $1 and not is_system),
+		(select count(*) from rm_directory.user_directories where organization_id = $1)`, organization, apart).
+		Scan(&children, &people, &groups, &projects, &roles, &directories)
 	if err != nil {
 		return err
 	}
@@ -37,7 +38,7 @@ func (c *Contents) Empty(ctx context.Context, organization domain.ID, apart []do
 	for _, h := range []struct {
 		n    int64
 		what string
-	}{{children, "organizations below it"}, {people, "users and recipients"}, {groups, "groups"}, {projects, "projects"}, {roles, "roles"}} {
+	}{{children, "organizations below it"}, {people, "users and recipients"}, {groups, "groups"}, {projects, "projects"}, {roles, "roles"}, {directories, "user directories"}} {
 		if h.n > 0 {
 			holds = append(holds, fmt.Sprintf("%d %s", h.n, h.what))
 		}
@@ -104,6 +105,26 @@ func (c *Contents) OrphanedTasks(ctx context.Context, project, after domain.ID, 
 // ended, in the order of their ids, after an id.
 func (c *Contents) OrphanedKeys(ctx context.Context, owner, after domain.ID, limit int) ([]domain.ID, error) {
 	return c.ids(ctx, `select key_id from rm_directory.orphaned_keys where (user_id = $1 or organization_id = $1) and key_id > $2 order by key_id limit $3`, owner, after, limit)
+}
+
+// OrphanedAccessKeys are access keys of a deleted organization that no event has
+// ended, in the order of their ids, after an id.
+func (c *Contents) OrphanedAccessKeys(ctx context.Context, organization, after domain.ID, limit int) ([]domain.ID, error) {
+	return c.ids(ctx, orphanedAccessSQL, organization, after, limit, "accesskey")
+}
+
+// OrphanedDevices is OrphanedAccessKeys for devices.
+func (c *Contents) OrphanedDevices(ctx context.Context, organization, after domain.ID, limit int) ([]domain.ID, error) {
+	return c.ids(ctx, orphanedAccessSQL, organization, after, limit, "device")
+}
+
+const orphanedAccessSQL = `select id from rm_directory.orphaned_access where organization_id = $1 and id > $2 and kind = $4 order by id limit $3`
+
+// LateAccess tells whether an access key or device was created after its
+// organization was deleted and has not been ended, and whether there is any such.
+func (c *Contents) LateAccess(ctx context.Context, id domain.ID) (late, any bool, err error) {
+	err = c.pool.QueryRow(ctx, `select coalesce(bool_or(id = $1), false), count(*) > 0 from rm_directory.orphaned_access where late`, id).Scan(&late, &any)
+	return late, any, err
 }
 
 // TasksWithRecipient are tasks that still have a deleted user or group as a

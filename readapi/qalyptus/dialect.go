@@ -31,7 +31,7 @@ func Describe(d httpx.Dialect) httpx.Dialect {
 func Register(api *httpx.API, reader *query.Reader) *Reads {
 	r := &Reads{api: api, reader: reader}
 	for _, add := range []func(*Reads){
-		registerGroups, registerRoles, registerOrganizations, registerUsers, registerAPIKeys, registerProjects, registerTasks,
+		registerGroups, registerRoles, registerOrganizations, registerUsers, registerAPIKeys, registerProjects, registerTasks, registerUserDirectories,
 	} {
 		add(r)
 	}

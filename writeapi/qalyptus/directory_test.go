@@ -136,7 +136,7 @@ func roles(t *testing.T, a *api) {
 	has(t, made, object{"name": body["name"], "description": "Reads", "type": "custom", "isActive": true, "allProjects": false, "projects": []any{ref(p)}})
 	rights := made["permissions"].(object)
 	require.Equal(t, object{"view": true, "create": false, "edit": true, "delete": false, "run": false, "stop": false}, rights["tasks"])
-	require.Contains(t, rights, "printing", "every area is named")
+	require.Contains(t, rights, "documents", "every area is named")
 	require.Equal(t, made, a.get("/security/roles/"+id(made)))
 	require.Contains(t, a.list("/security/roles/info?get_all=true"), any(object{"id": made["id"], "name": made["name"]}))
 

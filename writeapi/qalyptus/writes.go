@@ -47,7 +47,7 @@ type writes struct{ Config }
 func Register(c Config) {
 	w := &writes{c}
 	for _, add := range []func(*writes){
-		registerAPIKeys, registerGroups, registerOrganizations, registerProjects, registerRoles, registerTasks, registerUsers,
+		registerAPIKeys, registerGroups, registerOrganizations, registerProjects, registerRoles, registerTasks, registerUsers, registerUserDirectories,
 	} {
 		add(w)
 	}
