@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"mime"
 	"net"
@@ -31,6 +32,7 @@ const bodyStall = 15 * time.Second
 type bodyReader struct {
 	io.ReadCloser
 	req   *Request
+	limit int64
 	left  int64
 	until time.Time // zero for no end
 }
@@ -44,7 +46,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	}
 	switch {
 	case b.left < 0:
-		return 0, b.stop(fault.New(fault.TooLarge, "body.too-large", "the body is larger than accepted here"))
+		return 0, b.stop(fault.New(fault.TooLarge, "body.too-large", "the body is larger than %d bytes", b.limit))
 	case err == nil || err == io.EOF:
 		return n, err
 	}
@@ -73,10 +75,10 @@ func limitBody(ctx context.Context, r *http.Request, req *Request, limit int64) 
 		limit = math.MaxInt64
 	}
 	if r.ContentLength > limit {
-		return fault.New(fault.TooLarge, "body.too-large", "the body is larger than accepted here")
+		return fault.New(fault.TooLarge, "body.too-large", "the body is larger than %d bytes", limit)
 	}
 	until, _ := ctx.Deadline()
-	r.Body = &bodyReader{ReadCloser: r.Body, req: req, left: limit, until: until}
+	r.Body = &bodyReader{ReadCloser: r.Body, req: req, limit: limit, left: limit, until: until}
 	return nil
 }
 
@@ -89,6 +91,11 @@ type jsonCheck struct {
 	registry huma.Registry
 	body     *huma.RequestBody
 	shape    *shape
+
+	form      fieldTypes // of a form, else nil
+	foldNames bool
+	upload    *upload      // that the form comes with
+	members   *huma.Schema // of a form
 }
 
 var bodyBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
@@ -103,12 +110,10 @@ func (c *jsonCheck) run(r *http.Request, req *Request) (func(), error) {
 			bodyBuffers.Put(buffer)
 		}
 	}
-	if r.Body != nil {
-		if _, err := buffer.ReadFrom(r.Body); err != nil {
-			return release, err
-		}
+	data, err := c.read(r, req, buffer)
+	if err != nil {
+		return release, err
 	}
-	data := buffer.Bytes()
 	r.Body = io.NopCloser(bytes.NewReader(data))
 	if len(bytes.TrimSpace(data)) == 0 {
 		r.Body = http.NoBody
@@ -132,6 +137,32 @@ func (c *jsonCheck) run(r *http.Request, req *Request) (func(), error) {
 	req.problems = append(req.problems, checkShape(data, c.shape)...)
 	c.validate(value, req)
 	return release, nil
+}
+
+// read gives the body as JSON, whatever it was sent as.
+func (c *jsonCheck) read(r *http.Request, req *Request, buffer *bytes.Buffer) ([]byte, error) {
+	contentType := r.Header.Get("Content-Type")
+	if c.form != nil {
+		r.Header = maps.Clone(r.Header) // the handler may ask what was sent
+	}
+	if c.upload != nil {
+		r.Header["Content-Type"] = jsonType
+		return c.uploadBody(r, contentType, req)
+	}
+	if r.Body != nil {
+		if _, err := buffer.ReadFrom(r.Body); err != nil {
+			return nil, err
+		}
+	}
+	if c.form == nil {
+		return buffer.Bytes(), nil
+	}
+	req.form = buffer.Bytes()
+	data, err := c.formBody(req.form, contentType, req)
+	if err == nil {
+		r.Header["Content-Type"] = jsonType
+	}
+	return data, err
 }
 
 var jsonType = []string{"application/json"}
@@ -170,6 +201,9 @@ next:
 }
 
 func (c *jsonCheck) schema() *huma.Schema {
+	if c.members != nil {
+		return c.members
+	}
 	if m := c.body.Content["application/json"]; m != nil {
 		return m.Schema
 	}

@@ -67,6 +67,18 @@ type Dialect struct {
 
 	// Security are the schemes of the document. Nil means one Bearer scheme.
 	Security map[string]*huma.SecurityScheme
+	// Credentials are the combinations of schemes that let a caller in, each with
+	// the names of all it takes. Nil means any one scheme.
+	Credentials [][]string
+	// NoChallenge leaves WWW-Authenticate out: the credential is no HTTP scheme.
+	NoChallenge bool
+
+	// FoldNames matches the names of query parameters and of form fields without
+	// regard to case. A list of numbers may then be repeated as well as joined by
+	// commas.
+	FoldNames bool
+	// XML answers in XML who prefers it (Accept), errors included.
+	XML bool
 }
 
 // ErrorAnswer is an error in a dialect's own body.
@@ -100,6 +112,7 @@ type Op struct {
 	Tags        []string
 	Deprecated  bool
 	Hidden      bool // leave it out of the document
+	Extra       bool // not one of the vendor's documented operations
 	// Parameters documents what the input struct does not say, such as the
 	// filters of a list that the handler reads from the raw query.
 	Parameters []*huma.Param
@@ -108,6 +121,8 @@ type Op struct {
 	RateTier   string // asked of Dialect.Limit; empty asks nothing
 	Public     bool   // no authentication, no permission
 	ReadOnly   bool   // changes nothing whatever its method says: a search by POST
+	Changes    bool   // changes something whatever its method says: a token spent by GET
+	Form       bool   // the Body is sent as application/x-www-form-urlencoded
 
 	Success  int           // status of success; 0 = 200, or 204 without a body
 	MaxBody  int64         // bytes; 0 = DefaultMaxBody
@@ -132,7 +147,7 @@ func (o *Operation) OperationID() string { return o.Dialect + "." + o.ID }
 func (o *Operation) Writes() bool {
 	switch o.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
-		return false
+		return o.Changes
 	}
 	return !o.ReadOnly
 }
@@ -169,8 +184,17 @@ func NewAPI(d Dialect) *API {
 		}
 	}
 	a := &API{d: d, router: newRouter(), ids: map[string]bool{}}
-	for name := range d.Security {
-		a.security = append(a.security, map[string][]string{name: {}})
+	if d.Credentials == nil {
+		for name := range d.Security {
+			d.Credentials = append(d.Credentials, []string{name})
+		}
+	}
+	for _, names := range d.Credentials {
+		together := map[string][]string{}
+		for _, name := range names {
+			together[name] = []string{}
+		}
+		a.security = append(a.security, together)
 	}
 	a.huma = huma.NewAPI(humaConfig(d), humago.NewAdapter(a.router, ""))
 	return a

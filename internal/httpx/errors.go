@@ -164,7 +164,7 @@ func (a *API) render(ctx context.Context, req *Request, err error) *failure {
 	if shown.RetryAfter > 0 {
 		out.header.Set("Retry-After", strconv.FormatInt(int64(math.Ceil(shown.RetryAfter.Seconds())), 10))
 	}
-	if shown.Kind == fault.Unauthenticated {
+	if shown.Kind == fault.Unauthenticated && !a.d.NoChallenge {
 		out.header.Set("WWW-Authenticate", "Bearer")
 	}
 	answer := a.d.RenderError(ctx, shown, status)
@@ -201,6 +201,11 @@ func errorBody(v any) []byte {
 // connection is aborted, so that no client takes a part for the whole.
 func (a *API) fail(r *http.Request, req *Request, err error) {
 	out := a.render(r.Context(), req, err)
+	if a.d.XML && prefersXML(r.Header.Values("Accept")) && isJSON(out.contentType) && len(out.body) > 0 {
+		if text, bad := asXML(out.body); bad == nil {
+			out.body, out.contentType = text, xmlType
+		}
+	}
 	if !req.w.reset() {
 		req.aborted = true
 		panic(http.ErrAbortHandler)

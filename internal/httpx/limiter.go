@@ -56,6 +56,23 @@ func (l *Limiter) Close() { l.buckets.StopAllGoroutines() }
 // fault that says when there is one again. A tier that does not exist is an error.
 func (l *Limiter) Take(key, tier string) error { return l.TakeTimes(key, tier, 1) }
 
+// Left is Take that takes nothing: the fault if the budget is used up.
+func (l *Limiter) Left(key, tier string) error {
+	r, ok := l.tiers[tier]
+	if !ok {
+		return fmt.Errorf("rate tier %q does not exist", tier)
+	}
+	bucket, there := l.buckets.GetIfPresent(bucketKey{key, tier})
+	if !there {
+		return nil
+	}
+	perSecond, _ := r.bucket(1)
+	if missing := 1 - bucket.TokensAt(l.now()); missing > 0 {
+		return exhausted(missing / float64(perSecond))
+	}
+	return nil
+}
+
 // TakeTimes is Take where the key has so many times the tier's budget. The
 // number may change from one request to the next.
 func (l *Limiter) TakeTimes(key, tier string, times float64) error {
@@ -77,9 +94,13 @@ func (l *Limiter) TakeTimes(key, tier string, times float64) error {
 	if bucket.AllowN(now, 1) {
 		return nil
 	}
+	return exhausted((1 - bucket.TokensAt(now)) / float64(perSecond))
+}
+
+// exhausted says when there is a request again.
+func exhausted(seconds float64) error {
 	f := fault.New(fault.Limited, "limited", "too many requests")
-	missing := (1 - bucket.TokensAt(now)) / float64(perSecond)
-	f.RetryAfter = max(time.Duration(missing*1000)*time.Millisecond, time.Millisecond)
+	f.RetryAfter = max(time.Duration(seconds*1000)*time.Millisecond, time.Millisecond)
 	return f
 }
 

@@ -71,3 +71,21 @@ func TestLimiter(t *testing.T) {
 	require.Error(t, l.Take("jane", "slow"))
 	require.False(t, fault.Is(l.Take("jane", "none"), fault.Limited))
 }
+
+func TestLimiterTellsWhatIsLeft(t *testing.T) {
+	now := time.Now()
+	l := NewLimiter(map[string]Rate{"slow": {PerMinute: 2}})
+	defer l.Close()
+	l.now = func() time.Time { return now }
+	for range 5 {
+		require.NoError(t, l.Left("jane", "slow"), "asking takes nothing")
+	}
+	require.NoError(t, l.Take("jane", "slow"))
+	require.NoError(t, l.Left("jane", "slow"))
+	require.NoError(t, l.Take("jane", "slow"))
+	require.Equal(t, 30*time.Second, fault.Of(l.Left("jane", "slow")).RetryAfter)
+	require.NoError(t, l.Left("joe", "slow"))
+	now = now.Add(30 * time.Second)
+	require.NoError(t, l.Left("jane", "slow"))
+	require.Error(t, l.Left("jane", "none"))
+}

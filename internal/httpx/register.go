@@ -26,9 +26,14 @@ import (
 // O is a struct with a Body and header fields, or Raw, or Stream. A nil O answers
 // without a body. The package comment shows the patterns.
 func Register[I, O any](a *API, op Op, handle func(context.Context, *I) (*O, error)) {
+	registerWith(a, op, nil, handle)
+}
+
+// registerWith is Register; upload is nil where no file is sent.
+func registerWith[I, O any](a *API, op Op, upload *upload, handle func(context.Context, *I) (*O, error)) {
 	o := a.add(op)
 	hop := a.describe(o)
-	check := a.bodyCheck(o, reflect.TypeFor[I](), &hop)
+	check := a.bodyCheck(o, reflect.TypeFor[I](), &hop, upload)
 	switch h := any(handle).(type) {
 	case func(context.Context, *I) (*Raw, error):
 		a.describeRaw(o, &hop)
@@ -46,7 +51,15 @@ func Register[I, O any](a *API, op Op, handle func(context.Context, *I) (*O, err
 		register(a, o, hop, handle)
 	}
 	a.complete(reflect.TypeFor[I](), reflect.TypeFor[O](), &hop)
-	a.wrap(o, check, isStream[O]())
+	if o.Form {
+		check.members = check.schema()
+		a.describeForms(&hop, upload)
+	}
+	var names fieldTypes
+	if a.d.FoldNames {
+		names = fieldTypesOf(reflect.TypeFor[I](), "query")
+	}
+	a.wrap(o, check, names, isStream[O]())
 }
 
 func isStream[O any]() bool {
@@ -80,7 +93,7 @@ func registerRaw[I any](a *API, o *Operation, hop huma.Operation, handle func(co
 
 // bodyCheck prepares the check of a JSON body, or answers nil where huma shall
 // read the body by itself (forms, uploads, none).
-func (a *API) bodyCheck(o *Operation, in reflect.Type, hop *huma.Operation) *jsonCheck {
+func (a *API) bodyCheck(o *Operation, in reflect.Type, hop *huma.Operation, upload *upload) *jsonCheck {
 	hop.MaxBodyBytes = -1    // limitBody does it
 	hop.BodyReadTimeout = -1 // bodyReader does it
 	body, ok := in.FieldByName("Body")
@@ -92,21 +105,28 @@ func (a *API) bodyCheck(o *Operation, in reflect.Type, hop *huma.Operation) *jso
 	}
 	hop.SkipValidateBody = true
 	hop.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{}}
-	return &jsonCheck{
+	check := &jsonCheck{
 		op:       o,
 		registry: a.huma.OpenAPI().Components.Schemas,
 		body:     hop.RequestBody,
 		shape:    shapeOf(body.Type, map[reflect.Type]*layout{}),
 	}
+	if o.Form {
+		check.form, check.foldNames, check.upload = fieldTypesOf(body.Type, "json"), a.d.FoldNames, upload
+	}
+	return check
 }
 
 // wrap puts the steps before decoding around the routes of the operation.
-func (a *API) wrap(o *Operation, check *jsonCheck, endless bool) {
+func (a *API) wrap(o *Operation, check *jsonCheck, names fieldTypes, endless bool) {
 	found := a.router.last
 	inner := found.handle
 	next := func(w http.ResponseWriter, r *http.Request) error {
 		req := From(r.Context())
 		req.problems = queryProblems(r.URL.RawQuery)
+		if len(names) > 0 {
+			r.URL.RawQuery, req.problems = names.foldQuery(r.URL.RawQuery)
+		}
 		if check != nil {
 			release, err := check.run(r, req)
 			defer release()
@@ -139,16 +159,30 @@ func (a *API) wrap(o *Operation, check *jsonCheck, endless bool) {
 		defer cancel()
 		if err == nil {
 			if err = limitBody(ctx, r, req, o.MaxBody); err == nil {
-				err = next(w, r.WithContext(ctx))
+				err = a.answer(w, r.WithContext(ctx), next)
 			}
 		}
 		if err != nil {
 			a.fail(r, req, err)
 		}
 	}
+	found.changes = o.Changes
 	for _, alias := range o.Alias {
 		a.router.HandleFunc(o.Method+" "+a.d.Base+alias, found.handle)
+		a.router.last.changes = o.Changes
 	}
+}
+
+// answer runs an operation in the form that the client prefers.
+func (a *API) answer(w http.ResponseWriter, r *http.Request, next Handler) error {
+	if !a.d.XML || !prefersXML(r.Header.Values("Accept")) {
+		return next(w, r)
+	}
+	x := &xmlWriter{ResponseWriter: w}
+	if err := next(x, r); err != nil {
+		return err
+	}
+	return x.finish()
 }
 
 // admit authenticates, asks for the permission and takes from the rate budget.
@@ -188,11 +222,14 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, prefix string) {
 	req := From(r.Context())
 	req.api, req.Mount = a, prefix
 	defer a.recover(r, req)
+	if a.d.XML {
+		w.Header().Add("Vary", "Accept")
+	}
 	// An ordinary character of a value; net/url refuses what holds one.
 	r.URL.RawQuery = strings.ReplaceAll(r.URL.RawQuery, ";", "%3B")
 	path := r.URL.EscapedPath()[len(prefix):]
 	found, values := a.router.find(r.Method, path)
-	if found == nil {
+	if found == nil || r.Method == http.MethodHead && found.changes {
 		a.unrouted(w, r, req, path)
 		return
 	}

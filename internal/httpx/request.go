@@ -24,6 +24,8 @@ type Request struct {
 	Operation *Operation // nil before routing and for unknown routes
 	Origin    string     // "https://docket.example": configured, or scheme and host of the request
 	Mount     string     // the dialect's prefix when the request came through it, "/qalyptus"
+	Host      string     // as the client wrote it, with the port if it did
+	Remote    string     // address and port of the client, or of the proxy before us
 
 	header   http.Header
 	api      *API
@@ -31,10 +33,13 @@ type Request struct {
 	w        *responseWriter
 	problems []fault.Field // what the body check found
 	body     *fault.Error  // why the body could not be read
-	failure  *fault.Error  // what was rendered, with its cause
-	broken   error         // what stopped a stream
-	aborted  bool          // the connection was cut in the middle of an answer
-	gone     bool          // the client left before there was an answer
+	form     []byte        // as it came
+	file     any           // what was made of the file of an upload
+	fileSeen bool
+	failure  *fault.Error // what was rendered, with its cause
+	broken   error        // what stopped a stream
+	aborted  bool         // the connection was cut in the middle of an answer
+	gone     bool         // the client left before there was an answer
 }
 
 type requestKey struct{}
@@ -54,6 +59,10 @@ func (r *Request) URL(path string) string { return r.Origin + r.Mount + path }
 // Header is a header of the request, for wording an error by Accept or
 // Accept-Language.
 func (r *Request) Header(name string) string { return r.header.Get(name) }
+
+// RawForm is the body of a form (Op.Form) as it came, for signatures. It is valid
+// while the handler runs.
+func (r *Request) RawForm() []byte { return r.form }
 
 // TraceID is 32 hex digits that name the request: of the trace if there is one,
 // otherwise of the request id.
@@ -84,7 +93,7 @@ func Traceparent(ctx context.Context) string {
 
 // newRequest makes the state of a request. publicURL replaces the origin when set.
 func newRequest(r *http.Request, publicURL string) *Request {
-	req := &Request{ID: r.Header.Get(RequestIDHeader), Origin: publicURL, header: r.Header}
+	req := &Request{ID: r.Header.Get(RequestIDHeader), Origin: publicURL, Host: r.Host, Remote: r.RemoteAddr, header: r.Header}
 	if !saneID(req.ID) {
 		req.ID = newID()
 	}

@@ -25,8 +25,9 @@ type node struct {
 }
 
 type route struct {
-	names  []string // of the parameters, in order
-	handle http.HandlerFunc
+	names   []string // of the parameters, in order
+	handle  http.HandlerFunc
+	changes bool // so that HEAD must not stand for GET
 }
 
 func newRouter() *router { return &router{} }

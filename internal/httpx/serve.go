@@ -70,9 +70,11 @@ func (s *Site) Main() http.Handler {
 }
 
 // Own is the handler of a dialect's own listener: its documented paths, its
-// document and page.
+// document and page, /healthz and /readyz.
 func (s *Site) Own(a *API) http.Handler {
 	root := mux.NewRouter().SkipClean(true).UseEncodedPath()
+	root.HandleFunc("/healthz", s.health).Methods(http.MethodGet, http.MethodHead)
+	root.HandleFunc("/readyz", s.ready).Methods(http.MethodGet, http.MethodHead)
 	root.Handle("/openapi.json", a.documentHandler())
 	root.Handle("/docs", a.pageHandler())
 	root.PathPrefix("/").Handler(a.under(""))

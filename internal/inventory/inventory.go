@@ -95,6 +95,9 @@ func Check(dialect string, registered []httpx.Operation) []Problem {
 	}
 	seen := map[string]bool{}
 	for _, op := range registered {
+		if op.Extra {
+			continue
+		}
 		for _, n := range append([]string{op.ID}, op.Also...) {
 			row, known := Find(dialect, n)
 			switch {

@@ -36,6 +36,7 @@ func TestCheckNamesEveryDifference(t *testing.T) {
 		all = append(all, httpx.Operation{Op: httpx.Op{ID: r.N, Method: r.Method}, Dialect: "qlik", Full: r.Path})
 	}
 	require.Empty(t, Check("qlik", all))
+	require.Empty(t, Check("qlik", append(all, httpx.Operation{Op: httpx.Op{ID: "more", Method: "GET", Extra: true}, Full: "/more"})))
 
 	texts := func(ps []Problem) (out []string) {
 		for _, p := range ps {

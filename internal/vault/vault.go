@@ -190,3 +190,11 @@ func (v *Vault) HMAC(purpose, value string) string {
 	mac.Write([]byte(value))
 	return hex.EncodeToString(mac.Sum(nil)[:20])
 }
+
+// SigningKey is a key of KeySize bytes for signing what is for a purpose
+// ("safeq/access-token"). It tells nothing of the secret key or of other keys.
+func (v *Vault) SigningKey(purpose string) []byte {
+	mac := hmac.New(sha256.New, v.hmac)
+	mac.Write(fmt.Appendf(nil, "signing key/%s", purpose))
+	return mac.Sum(nil)
+}

@@ -53,6 +53,14 @@ func TestHMAC(t *testing.T) {
 	require.NotEqual(t, v.HMAC("claim/name", "jane"), newVault(t, 2).HMAC("claim/name", "jane"))
 }
 
+func TestSigningKeys(t *testing.T) {
+	v := newVault(t, 1)
+	require.Len(t, v.SigningKey("a"), KeySize)
+	require.Equal(t, v.SigningKey("a"), newVault(t, 1).SigningKey("a"))
+	require.NotEqual(t, v.SigningKey("a"), v.SigningKey("b"))
+	require.NotEqual(t, v.SigningKey("a"), newVault(t, 2).SigningKey("a"))
+}
+
 // A changed derivation would make every sealed value and every claim unreadable.
 func TestDerivationIsFixed(t *testing.T) {
 	v := newVault(t, 1)
