@@ -123,7 +123,7 @@ func (b *Bus) take(ctx context.Context, s *sending, k domain.Key) error {
 			return err
 		}
 	}
-	return fault.New(fault.Conflict, "claim.contended", "too many writers want the same %s at once; try again", label(k.Kind))
+	return fault.New(fault.Unavailable, "claim.contended", "too many writers want the same %s at once; try again", label(k.Kind))
 }
 
 // ownerHolds tells whether the aggregate behind a stream holds a key, and the

@@ -88,5 +88,5 @@ func (b *Bus) reserve(ctx context.Context, s *sending, stream string, have *bloc
 			return err
 		}
 	}
-	return fault.New(fault.Conflict, "numbers.contended", "too many writers at once; try again")
+	return fault.New(fault.Unavailable, "numbers.contended", "too many writers at once; try again")
 }

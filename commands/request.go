@@ -19,7 +19,8 @@ import (
 type Request struct {
 	ID          uuid.UUID // from the Idempotency-Key, or random
 	Now         time.Time
-	Retry       bool // ran before and its outcome is unknown: look before deciding
+	IDTime      time.Time // stands in new ids; zero: Now. For requests whose repetition has another Now
+	Retry       bool      // ran before and its outcome is unknown: look before deciding
 	Dialect     string
 	Correlation uuid.UUID // zero: the request itself
 	Causation   uuid.UUID // zero: the request itself
@@ -31,14 +32,13 @@ type Request struct {
 	mu       sync.Mutex
 	ids      uint64
 	ordinals map[string]int
-	batch    *batch
+	batch    batch // nil outside of Together
 }
 
-// batch gathers where the commands of a request ended, to wait for them once.
-type batch struct {
-	position eventstore.Position
-	types    []string
-}
+// batch gathers where the commands of a request ended, to wait for them once: by
+// event type, since a read model does not hear of what it does not select, and so
+// never passes where another's event stands.
+type batch map[string]eventstore.Position
 
 // NewRequest is a request of its own, not to be repeated.
 func NewRequest(dialect string, now time.Time) *Request {
@@ -66,7 +66,11 @@ func NewID(ctx context.Context) domain.ID {
 	r.ids++
 	n := r.ids
 	r.mu.Unlock()
-	return domain.NewID(r.Now, r.random("id", n))
+	at := r.Now
+	if !r.IDTime.IsZero() {
+		at = r.IDTime
+	}
+	return domain.NewID(at, r.random("id", n))
 }
 
 // random is 48 bits fixed by the request, a purpose and a number.

@@ -124,7 +124,7 @@ func attempt[S domain.State[S]](ctx context.Context, b *Bus, s *sending, cmd Com
 		}
 		base, l.fresh = newest, true
 	}
-	return Result[S]{}, fault.New(fault.Conflict, "conflict", "others kept changing this at the same time; try again")
+	return Result[S]{}, fault.New(fault.Unavailable, "contended", "others kept changing this at the same time; try again")
 }
 
 // once decides on a baseline and appends to it.
@@ -306,8 +306,9 @@ func (b *Bus) settle(ctx context.Context, r *Request, position eventstore.Positi
 	}
 	r.mu.Lock()
 	if all := r.batch; all != nil {
-		all.position = max(all.position, position)
-		all.types = append(all.types, types...)
+		for _, t := range types {
+			all[t] = max(all[t], position)
+		}
 		r.mu.Unlock()
 		return true
 	}

@@ -143,7 +143,7 @@ func TestConflictEndsSomeTime(t *testing.T) {
 	})
 	w.must(far, create("x", thingMade{Name: "a"}))
 	before := w.store.Calls()[memory.OpAppend]
-	w.refused(near, fault.Conflict, rename("x", "b"))
+	w.refused(near, fault.Unavailable, rename("x", "b"))
 	require.Less(t, w.store.Calls()[memory.OpAppend]-before, 50)
 	require.Equal(t, "a", w.fold("x").Name)
 	w.requireSound()
@@ -280,9 +280,9 @@ func TestTogetherWaitsOnce(t *testing.T) {
 	r := &reader{}
 	b := w.bus(waiting(r, time.Hour))
 	ctx := request()
-	var last commands.Result[thing]
-	current, err := commands.Together(ctx, b, func(ctx context.Context) error {
-		_, err := commands.Send(ctx, b, create("x", thingMade{Name: "n"}))
+	var first, last commands.Result[thing]
+	current, err := commands.Together(ctx, b, func(ctx context.Context) (err error) {
+		first, err = commands.Send(ctx, b, create("x", thingMade{Name: "n"}))
 		require.NoError(t, err)
 		nested, err := commands.Together(ctx, b, func(ctx context.Context) error {
 			last, err = commands.Send(ctx, b, grow("x"))
@@ -294,12 +294,13 @@ func TestTogetherWaitsOnce(t *testing.T) {
 	})
 	require.EqualError(t, err, "later")
 	require.True(t, current)
-	require.Equal(t, []wish{{last.Position, []string{"test.thing-made", "test.thing-grown"}}}, r.asked)
+	// A read model that hears of one of the types may never get to where the other stands.
+	require.Equal(t, []wish{{first.Position, []string{"test.thing-made"}}, {last.Position, []string{"test.thing-grown"}}}, r.asked)
 
 	current, err = commands.Together(ctx, b, func(context.Context) error { return nil })
 	require.NoError(t, err)
 	require.True(t, current)
-	require.Len(t, r.asked, 1)
+	require.Len(t, r.asked, 2)
 	_, err = commands.Together(context.Background(), b, func(context.Context) error { return nil })
 	require.Error(t, err, "no request")
 }

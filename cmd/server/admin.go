@@ -17,6 +17,7 @@ import (
 	"docket/domain"
 	"docket/domain/fault"
 	"docket/eventstore"
+	"docket/internal/config"
 	"docket/internal/httpx"
 	"docket/projections"
 	"docket/readapi/admin"
@@ -29,8 +30,10 @@ import (
 // administration makes the API for who runs the server.
 func (s *Server) administration(d httpx.Dialect) *httpx.API {
 	api := httpx.NewAPI(admin.Describe(d))
-	admin.Register(admin.Config{API: api, Pool: s.pools.List, Log: &inspector{store: s.stores.log, codec: s.codec, bus: s.bus}, Projections: s.operations})
-	writeadmin.Register(writeadmin.Config{API: api, Bus: s.bus, Blobs: s.blobs, Operations: s.operations, Vault: s.vault,
+	reacting, jobs := watchedReactors{engine: s.reactors, runs: s.config.Roles.Has(config.Reactors)}, watchedJobs{s.effects}
+	admin.Register(admin.Config{API: api, Pool: s.pools.List, Log: &inspector{store: s.stores.log, codec: s.codec, bus: s.bus}, Projections: s.operations,
+		Reactors: reacting, Jobs: jobs})
+	writeadmin.Register(writeadmin.Config{API: api, Bus: s.bus, Blobs: s.blobs, Operations: s.operations, Reactors: reacting, Jobs: jobs, Vault: s.vault,
 		MaxKeyLife: time.Duration(s.config.APIKeyMaxDays) * 24 * time.Hour, Logger: s.log})
 	return api
 }

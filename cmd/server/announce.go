@@ -15,6 +15,10 @@ func (s *Server) Announce(w io.Writer) {
 	fmt.Fprintf(w, "\nDocket listens on %s\n", base)
 	for _, api := range s.site.APIs {
 		d := api.Dialect()
+		if d.OwnListener {
+			fmt.Fprintf(w, "  %-22s %s, documented at %s%s/docs\n", d.Title, s.safeqAddress(base), base, d.Prefix)
+			continue
+		}
 		fmt.Fprintf(w, "  %-22s %s%s, documented at %s%s/docs\n", d.Title, base, d.Base, base, d.Prefix)
 	}
 	if s.config.BootstrapKey == "" {

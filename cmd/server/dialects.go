@@ -51,14 +51,18 @@ func (s *Server) serve() {
 	writeqlik.Register(writeqlik.Config{API: qlik, Bus: s.bus, Reads: readqlik.Register(qlik, reader)})
 
 	admin := s.administration(base("admin"))
+	safeq := s.safeqAPI(base("safeq"), reader, resolver)
 
 	s.site = &httpx.Site{
 		Options:  httpx.Options{Logger: s.log, Metrics: s.tel.Metrics, PublicURL: s.config.PublicURL},
 		Gatherer: s.tel.Metrics, Tracing: s.tel.Tracing, Checks: s.checks(),
-		APIs: []*httpx.API{qalyptus, qlik, admin},
+		APIs: []*httpx.API{qalyptus, qlik, safeq, admin},
 	}
 	if s.config.Roles.Has(config.API) {
 		s.listeners[0].Handler = s.site.Main()
+	}
+	if len(s.listeners) > 1 {
+		s.listeners[1].Handler = s.site.Own(safeq)
 	}
 }
 
@@ -115,6 +119,7 @@ func (s *Server) checks() []httpx.Check {
 		}},
 		{Name: "projections", Run: s.projectionsReady},
 		s.reactorsCheck(),
+		s.effectsCheck(),
 		{Name: "bootstrap", Run: func(context.Context) (string, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()

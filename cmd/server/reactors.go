@@ -2,35 +2,41 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"docket/commands/reactors"
 	"docket/commands/reactors/cascade"
+	"docket/domain"
+	"docket/domain/fault"
 	"docket/internal/config"
 	"docket/internal/httpx"
 	"docket/readapi/access"
+	"docket/readapi/admin"
+	writeadmin "docket/writeapi/admin"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// openReactors makes what acts upon events, in processes that have the role.
+// openReactors makes what acts upon events. Processes without the role do not
+// run it, but operators can see and skip through them, too.
 func (s *Server) openReactors() error {
-	if !s.config.Roles.Has(config.Reactors) {
-		return nil
-	}
 	var err error
 	s.reactors, err = reactors.NewEngine(reactors.Config{
-		Store: s.stores.log, Codec: s.codec, Pool: s.pools.Main, Logger: s.log, Metrics: newReactorMetrics(s.tel.Metrics),
-		Reactors: cascade.Reactors(cascade.Config{Bus: s.bus, Models: s.engine, Work: access.NewContents(s.pools.List)}),
+		Store: s.stores.log, Codec: s.codec, Pool: s.pools.Main, Logger: s.log, Metrics: newReactorMetrics(s.tel.Metrics), Prepare: s.effects.Prepare,
+		Reactors: slices.Concat(cascade.Reactors(cascade.Config{Bus: s.bus, Models: s.engine, Work: access.NewContents(s.pools.List)}),
+			s.printing.Reactors(), s.userSync.Reactors()),
 	})
 	return err
 }
 
 // runReactors works until ctx ends.
 func (s *Server) runReactors(ctx context.Context) {
-	if s.reactors == nil {
+	if !s.config.Roles.Has(config.Reactors) {
 		return
 	}
 	if err := s.reactors.Run(ctx); err != nil {
@@ -38,12 +44,54 @@ func (s *Server) runReactors(ctx context.Context) {
 	}
 }
 
-// Reactors tells the condition of the reactors of this process.
+// Reactors tells the condition of the reactors that this process runs.
 func (s *Server) Reactors() []reactors.Status {
-	if s.reactors == nil {
+	if !s.config.Roles.Has(config.Reactors) {
 		return nil
 	}
 	return s.reactors.Status()
+}
+
+// watchedReactors are the reactors as operators see them.
+type watchedReactors struct {
+	engine *reactors.Engine
+	runs   bool // in this process
+}
+
+var (
+	_ admin.Reactors      = watchedReactors{}
+	_ writeadmin.Reactors = watchedReactors{}
+)
+
+// Reactors implements admin.Reactors.
+func (w watchedReactors) Reactors(ctx context.Context) ([]admin.Reactor, error) {
+	all, err := w.engine.Overview(ctx)
+	list := make([]admin.Reactor, len(all))
+	for i, st := range all {
+		list[i] = admin.Reactor{Name: st.Reactor, State: string(st.State), Since: st.Since.UTC(), Position: int64(st.Position), Retry: st.Retry}
+		if !w.runs {
+			list[i].State = "elsewhere"
+		}
+		if f := st.Failure; f != nil {
+			list[i].State = string(reactors.Stopped)
+			list[i].Failure = &admin.Failure{EventID: &f.EventID, EventType: f.EventType, Stream: f.Stream, Revision: int64(f.Revision), Position: int64(f.Position),
+				Error: f.Error, At: f.At.UTC()}
+		}
+	}
+	return list, err
+}
+
+// SkipEvent implements the administration API's Reactors.
+func (w watchedReactors) SkipEvent(ctx context.Context, reactor string, event uuid.UUID, reason string) error {
+	if !slices.ContainsFunc(w.engine.Reactors, func(r reactors.Reactor) bool { return r.Name == reactor }) {
+		return fault.Missing("reactor", reactor)
+	}
+	actor, _ := domain.ActorOf(ctx) // a permission was asked for
+	err := w.engine.Skip(ctx, reactor, event, actor.UserID.String(), reason)
+	if errors.Is(err, reactors.ErrNotStopped) {
+		return fault.New(fault.Conflict, "reactor.not-stopped", "reactor %s is not stopped at event %s", reactor, event).Because(err)
+	}
+	return err
 }
 
 // reactorsCheck shows the reactors in the readiness report. One that stopped

@@ -54,6 +54,7 @@ var mayImport = []struct {
 	{"domain", nil}, // with sub-packages of its own, see below
 	{"eventstore", []string{"domain"}},
 	{"commands/reactors", []string{"domain", "eventstore", "internal"}}, // keep their place in Postgres
+	{"commands/effects", []string{"domain", "eventstore", "internal"}},  // jobs lie in Postgres
 	{"commands", []string{"domain", "eventstore"}},
 	{"projections", []string{"domain", "eventstore", "internal"}},
 	{"readapi", []string{"domain", "internal", "readapi/query", "readapi/access"}},

@@ -16,10 +16,15 @@ import (
 
 	"docket/commands"
 	commandeddirectory "docket/commands/directory"
+	"docket/commands/effects"
+	"docket/commands/effects/usersync"
+	commandedprinting "docket/commands/printing"
 	"docket/commands/reactors"
+	workedprinting "docket/commands/reactors/printing"
 	commandedreporting "docket/commands/reporting"
 	"docket/domain"
 	"docket/domain/directory"
+	"docket/domain/printing"
 	"docket/domain/reporting"
 	"docket/eventstore"
 	"docket/internal/blob"
@@ -32,6 +37,7 @@ import (
 	"docket/projections"
 	projectedaudit "docket/projections/audit"
 	projecteddirectory "docket/projections/directory"
+	projectedprinting "docket/projections/printing"
 	projectedreporting "docket/projections/reporting"
 
 	"github.com/google/uuid"
@@ -51,10 +57,15 @@ type Server struct {
 	codec       *eventstore.Codec
 	engine      *projections.Engine
 	bus         *commands.Bus
-	reactors    *reactors.Engine // nil without the role
+	effects     *effects.Engine
+	reactors    *reactors.Engine
 	idempotency *idempotency.Store
-	blobs       *blob.Folder
+	blobs       blob.Store
+	uploads     blob.Store // blobs, with a limit for what clients send
+	printing    *workedprinting.Workers
+	userSync    *usersync.Sync
 	operations  *operations
+	background  background // what requests left to do
 	site        *httpx.Site
 	listeners   []httpx.Listener
 
@@ -65,7 +76,7 @@ type Server struct {
 
 // Events are all event types of Docket.
 func Events() []domain.Event {
-	return slices.Concat(commands.Events(), directory.Events(), reporting.Events())
+	return slices.Concat(commands.Events(), directory.Events(), reporting.Events(), printing.Events())
 }
 
 // Open brings everything up but answers nothing yet; see Run. Log lines go to logs.
@@ -117,10 +128,20 @@ func (s *Server) open(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	s.bus = commands.NewBus(commands.Config{Store: s.stores.log, Codec: s.codec, Digest: s.vault.HMAC, Waiter: s.engine, Wait: s.config.WriteWait, Logger: s.log})
+	s.bus = commands.NewBus(commands.Config{Store: s.stores.log, Codec: s.codec, Digest: s.vault.HMAC, Waiter: s.engine, Wait: s.config.WriteWait, CacheSize: s.config.CacheStreams, Logger: s.log})
 	commandeddirectory.Register(s.bus)
 	commandedreporting.Register(s.bus)
-	if s.blobs, err = blob.OpenFolder(filepath.Join(s.config.DataDir, "blobs")); err != nil {
+	commandedprinting.Register(s.bus)
+	if err = s.openBlobs(ctx); err != nil {
+		return err
+	}
+	if err = s.openPrinting(); err != nil {
+		return err
+	}
+	if err = s.openUserDirectories(); err != nil {
+		return err
+	}
+	if err = s.openEffects(); err != nil {
 		return err
 	}
 	if err = s.openReactors(); err != nil {
@@ -133,7 +154,7 @@ func (s *Server) open(ctx context.Context) error {
 
 // Groups are all read models.
 var Groups = sync.OnceValue(func() []*projections.Group {
-	return []*projections.Group{projecteddirectory.Group(), projectedreporting.Group(), projectedaudit.Group(Events())}
+	return []*projections.Group{projecteddirectory.Group(), projectedreporting.Group(), projectedprinting.Group(), projectedaudit.Group(Events())}
 })
 
 // claimFolder makes sure that no other process uses the data folder.
@@ -184,7 +205,7 @@ func (s *Server) listen() error {
 		return fmt.Errorf("main listener (DOCKET_HTTP_ADDR): %w", err)
 	}
 	s.listeners = append(s.listeners, httpx.Listener{Listener: l})
-	return nil
+	return s.listenSafeq()
 }
 
 // Addr is where the main listener is, "" without one.
@@ -209,6 +230,7 @@ func (s *Server) Run(ctx context.Context) error {
 	running.Go(func() { s.idempotency.Run(background, time.Hour) })
 	running.Go(func() { s.bootstrap(background) })
 	running.Go(func() { s.runReactors(background) })
+	running.Go(func() { s.runEffects(background) })
 	defer running.Wait()
 	defer stop()
 
@@ -315,6 +337,7 @@ func (s *Server) Close() error {
 	if s.operations != nil {
 		s.operations.close()
 	}
+	s.background.stop()
 	if s.blobs != nil {
 		errs = append(errs, s.blobs.Close())
 	}

@@ -24,7 +24,7 @@ const (
 	Precondition                // an If-Match or expected revision did not hold
 	Limited                     // too many requests, or a quota is used up
 	TooLarge                    // the body exceeds what is accepted
-	Unavailable                 // a store is down; try again after RetryAfter
+	Unavailable                 // a store is down, or others were faster every time; try again after RetryAfter
 )
 
 var kindNames = [...]string{"internal", "invalid", "unauthenticated", "denied", "not_found", "conflict", "unique", "precondition", "limited", "too_large", "unavailable"}

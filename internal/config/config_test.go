@@ -22,7 +22,8 @@ func TestDefaults(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, &Config{
 		DataDir: "./.docket", HTTPAddr: "127.0.0.1:8080", SafeqAddr: "127.0.0.1:7300", Roles: Roles{API, Projections, Reactors},
-		WriteWait: 2 * time.Second, RateLimits: true, APIKeyMaxDays: 180, LogLevel: slog.LevelInfo, LogFormat: "json",
+		CacheStreams: 50_000, WriteWait: 2 * time.Second, RateLimits: true, SyncMaxLoss: 100, GraphURL: "https://graph.microsoft.com", EntraLoginURL: "https://login.microsoftonline.com",
+		APIKeyMaxDays: 180, MaxUploadMiB: 256, PrintAttempts: 5, PrintRetryWait: 8 * time.Second, PrintTimeout: 10 * time.Minute, LogLevel: slog.LevelInfo, LogFormat: "json",
 	}, c)
 }
 
@@ -43,7 +44,7 @@ func TestValues(t *testing.T) {
 func TestErrorsNameEveryKeyAndNoSecret(t *testing.T) {
 	wrong := map[string]string{
 		"DOCKET_HTTP_ADDR": "8080", "DOCKET_SAFEQ_ADDR": "host:none", "DOCKET_PUBLIC_URL": "docket.example", "DOCKET_OTLP_ENDPOINT": "localhost:4318",
-		"DOCKET_WRITE_WAIT": "61s", "DOCKET_API_KEY_MAX_DAYS": "366", "DOCKET_LOG_FORMAT": "xml", "DOCKET_SECRET_KEY": "hunter2", "DOCKET_BOOTSTRAP_KEY": "hunter2",
+		"DOCKET_WRITE_WAIT": "61s", "DOCKET_API_KEY_MAX_DAYS": "366", "DOCKET_LOG_FORMAT": "xml", "DOCKET_BLOB_URL": "ftp://hunter2", "DOCKET_MAX_UPLOAD_MIB": "0", "DOCKET_PRINT_ATTEMPTS": "0", "DOCKET_PRINT_RETRY_WAIT": "1ms", "DOCKET_PRINT_TIMEOUT": "25h", "DOCKET_SECRET_KEY": "hunter2", "DOCKET_BOOTSTRAP_KEY": "hunter2",
 	}
 	environ := func(m map[string]string) (out []string) {
 		for k, v := range m {

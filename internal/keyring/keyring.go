@@ -75,12 +75,16 @@ var ErrErased = errors.New("keyring: the subject was erased")
 
 // Seal encrypts for a subject and makes its key when there is none.
 func (r *Ring) Seal(subject uuid.UUID, plain []byte) ([]byte, error) {
-	aead, known, err := r.find(subject)
-	if err == nil && !known {
-		aead, err = r.create(subject)
-	}
-	if err != nil {
-		return nil, err
+	aead, known := r.cache.GetIfPresent(subject)
+	if !known {
+		// Nearly always somebody new: whom one changes, one has read before.
+		var err error
+		if aead, known, err = r.create(subject); err == nil && !known {
+			aead, _, err = r.find(subject)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	if aead == nil {
 		return nil, ErrErased
@@ -145,23 +149,21 @@ func (r *Ring) find(subject uuid.UUID) (aead cipher.AEAD, known bool, err error)
 	return aead, known, err
 }
 
-// create makes a key, or finds the one that another process made meanwhile.
-func (r *Ring) create(subject uuid.UUID) (cipher.AEAD, error) {
+// create makes a key, unless there is one or the subject was erased.
+func (r *Ring) create(subject uuid.UUID) (aead cipher.AEAD, made bool, err error) {
 	key := make([]byte, keySize)
 	rand.Read(key)
+	sealed := r.sealer.Seal(purpose(subject), key)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	var sealed []byte
-	err := r.pool.QueryRow(ctx, `insert into keyring.subject_key as k (subject, key) values ($1, $2)
-		on conflict (subject) do update set subject = k.subject returning k.key`, subject, r.sealer.Seal(purpose(subject), key)).Scan(&sealed)
-	if err != nil {
-		return nil, err
+	done, err := r.pool.Exec(ctx, `insert into keyring.subject_key (subject, key) values ($1, $2) on conflict do nothing`, subject, sealed)
+	if err != nil || done.RowsAffected() == 0 {
+		return nil, false, err
 	}
-	aead, err := r.open(subject, sealed)
-	if err == nil {
+	if aead, err = r.open(subject, sealed); err == nil {
 		r.cache.Set(subject, aead)
 	}
-	return aead, err
+	return aead, true, err
 }
 
 func (r *Ring) open(subject uuid.UUID, sealed []byte) (cipher.AEAD, error) {

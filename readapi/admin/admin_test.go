@@ -270,7 +270,7 @@ func TestProjections(t *testing.T) {
 		require.Positive(t, *g.Head)
 		require.Nil(t, g.Failure)
 	}
-	require.Equal(t, []string{"audit", "directory", "reporting"}, names)
+	require.Equal(t, []string{"audit", "directory", "printing", "reporting"}, names)
 	s.As("").Get("/admin/v1/projections").Is(http.StatusUnauthorized)
 	s.Member(servertest.GlobalID, "audit.view").Get("/admin/v1/projections").Is(http.StatusForbidden)
 	s.Member(servertest.GlobalID, "operations.view").Get("/admin/v1/projections").Is(http.StatusOK)
@@ -280,8 +280,8 @@ func TestDocuments(t *testing.T) {
 	s := servertest.Start(t)
 	doc := s.As("").Get("/admin/openapi.json").Is(http.StatusOK).Map()
 	paths := doc["paths"].(object)
-	for _, path := range []string{"/events", "/events/{id}", "/streams/{stream}/events", "/streams/{stream}/state", "/projections", "/projections/{group}/rebuild",
-		"/projections/{group}/verify", "/projections/{group}/skip", "/projects", "/projects/import", "/api-keys"} {
+	for _, path := range []string{"/events", "/events/{id}", "/audit", "/streams/{stream}/events", "/streams/{stream}/state", "/projections", "/projections/{group}/rebuild",
+		"/projections/{group}/verify", "/projections/{group}/skip", "/projects", "/projects/import", "/api-keys", "/sync-runs", "/sync-runs/{id}", "/sync-runs/{id}/stop"} {
 		require.Contains(t, paths, "/admin/v1"+path)
 	}
 	s.As("").Get("/admin/docs").Is(http.StatusOK)

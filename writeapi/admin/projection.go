@@ -86,12 +86,17 @@ func registerProjections(w *writes) {
 		})
 }
 
-// log says who works on read models: no event does.
+// log says who works on read models.
 func (w *writes) log(ctx context.Context, what, group string, more ...any) {
+	w.asks(ctx, "projections", what, append([]any{"group", group}, more...)...)
+}
+
+// asks says which operator wants what of a part of the program: no event does.
+func (w *writes) asks(ctx context.Context, part, what string, more ...any) {
 	actor, _ := domain.ActorOf(ctx) // the operation asks for a permission, so there is one
-	attributes := append([]any{"operation", what, "group", group, "actor", actor.UserID, "request_id", httpx.From(ctx).ID}, more...)
+	attributes := append([]any{"operation", what, "actor", actor.UserID, "request_id", httpx.From(ctx).ID}, more...)
 	if actor.KeyID != nil {
 		attributes = append(attributes, "api_key", *actor.KeyID)
 	}
-	w.Logger.InfoContext(ctx, "projections: an operator asks", attributes...)
+	w.Logger.InfoContext(ctx, part+": an operator asks", attributes...)
 }

@@ -21,6 +21,8 @@ type Config struct {
 	Bus        *commands.Bus
 	Blobs      blob.Store
 	Operations Operations
+	Reactors   Reactors
+	Jobs       Jobs
 	Vault      *vault.Vault
 	MaxKeyLife time.Duration // of API keys
 	Logger     *slog.Logger
@@ -49,4 +51,10 @@ func Register(c Config) {
 	registerProjects(w)
 	registerAPIKeys(w)
 	registerProjections(w)
+	registerReactors(w)
+	registerJobs(w)
+	registerAccounts(w)
+	registerAccessKeys(w)
+	registerDevices(w)
+	registerSyncRuns(w)
 }

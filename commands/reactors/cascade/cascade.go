@@ -1,5 +1,6 @@
 // Package cascade holds the reactors that end what ends with something else: the
-// tasks of a deleted project, the API keys of a deleted user or organization,
+// tasks of a deleted project, the API keys of a deleted user or organization, the
+// access keys and devices of a deleted organization,
 // the recipients whose user or group was deleted. Reads leave these out at once;
 // the reactors write their ends into the log, with the deletion as the cause.
 package cascade
@@ -42,6 +43,11 @@ type Work interface {
 	LateTask(ctx context.Context, task domain.ID) (late, any bool, err error)
 	// LateKey is the same for API keys and the end of their users and organizations.
 	LateKey(ctx context.Context, key domain.ID) (late, any bool, err error)
+	// OrphanedAccessKeys and OrphanedDevices are those of a deleted organization.
+	OrphanedAccessKeys(ctx context.Context, organization, after domain.ID, limit int) ([]domain.ID, error)
+	OrphanedDevices(ctx context.Context, organization, after domain.ID, limit int) ([]domain.ID, error)
+	// LateAccess is LateTask for both and the end of their organizations.
+	LateAccess(ctx context.Context, id domain.ID) (late, any bool, err error)
 }
 
 // Config is what the reactors need.
@@ -60,7 +66,7 @@ const (
 
 // Reactors are all of this package. They begin at the beginning of the log.
 func Reactors(c Config) []reactors.Reactor {
-	return []reactors.Reactor{c.endTasks(), c.revokeKeys(), c.removeRecipients()}
+	return []reactors.Reactor{c.endTasks(), c.revokeKeys(), c.endAccess(), c.removeRecipients()}
 }
 
 func (c Config) endTasks() reactors.Reactor {
@@ -93,6 +99,33 @@ func (c Config) revokeKeys() reactors.Reactor {
 		}),
 		reactors.On(func(ctx context.Context, e directory.APIKeyCreated, in reactors.Event) error {
 			return late.check(ctx, in, e.ID)
+		}))
+}
+
+// endAccess ends what lets clients of the SAFEQ API in.
+func (c Config) endAccess() reactors.Reactor {
+	endKey := func(ctx context.Context, id domain.ID) error {
+		_, err := commands.Send(ctx, c.Bus, commandeddirectory.EndOrphanedAccessKey{ID: id})
+		return err
+	}
+	endDevice := func(ctx context.Context, id domain.ID) error {
+		_, err := commands.Send(ctx, c.Bus, commandeddirectory.EndOrphanedDevice{ID: id})
+		return err
+	}
+	lateKey := &lateness{Config: c, group: "directory", look: c.Work.LateAccess, end: endKey}
+	lateDevice := &lateness{Config: c, group: "directory", look: c.Work.LateAccess, end: endDevice}
+	return reactors.New("directory.end-orphaned-access", reactors.AtBeginning,
+		reactors.On(func(ctx context.Context, e directory.OrganizationDeleted, in reactors.Event) error {
+			if err := c.workOff(ctx, in, e.ID, c.Work.OrphanedAccessKeys, endKey); err != nil {
+				return err
+			}
+			return c.workOff(ctx, in, e.ID, c.Work.OrphanedDevices, endDevice)
+		}),
+		reactors.On(func(ctx context.Context, e directory.AccessKeyCreated, in reactors.Event) error {
+			return lateKey.check(ctx, in, e.ID)
+		}),
+		reactors.On(func(ctx context.Context, e directory.DeviceRegistered, in reactors.Event) error {
+			return lateDevice.check(ctx, in, e.ID)
 		}))
 }
 

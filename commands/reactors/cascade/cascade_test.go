@@ -122,6 +122,18 @@ func (m *models) LateKey(context.Context, domain.ID) (bool, bool, error) {
 	return false, false, errors.New("not asked")
 }
 
+func (m *models) OrphanedAccessKeys(context.Context, domain.ID, domain.ID, int) ([]domain.ID, error) {
+	return nil, nil
+}
+
+func (m *models) OrphanedDevices(context.Context, domain.ID, domain.ID, int) ([]domain.ID, error) {
+	return nil, nil
+}
+
+func (m *models) LateAccess(context.Context, domain.ID) (bool, bool, error) {
+	return false, false, errors.New("not asked")
+}
+
 type world struct {
 	*models
 	t   *testing.T
