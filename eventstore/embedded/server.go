@@ -49,6 +49,8 @@ type Options struct {
 	// FS is the file system of the log; nil means the operating system's. With another one nothing but the socket touches
 	// the disk.
 	FS vfs.FS
+	// CacheStreams is how many streams' states are kept in memory; 0 means 131,072.
+	CacheStreams int
 	// Logger receives what an operator should know; nil discards it.
 	Logger *slog.Logger
 	// Addr is a TCP address to listen on besides the socket, as "127.0.0.1:2113"; empty means none. There is no
@@ -84,7 +86,7 @@ func Open(dir string, opts Options) (*Server, error) {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	log, err := eventlog.Open(dir, eventlog.Options{
-		FS: opts.FS, NoSync: opts.NoSync, AcceptLoss: opts.AcceptLoss, Logger: opts.Logger,
+		FS: opts.FS, NoSync: opts.NoSync, AcceptLoss: opts.AcceptLoss, CacheStreams: opts.CacheStreams, Logger: opts.Logger,
 	})
 	if err != nil {
 		return nil, err

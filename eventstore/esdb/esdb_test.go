@@ -202,7 +202,7 @@ func TestDeadlinesHoldWhenTheServerHangs(t *testing.T) {
 	t.Run("by its own deadlines", func(t *testing.T) {
 		server := newScripted(t)
 		store := server.start(t).open(t, esdb.Deadlines{Append: 100 * time.Millisecond, Read: 100 * time.Millisecond, Probe: 100 * time.Millisecond})
-		require.NoError(t, store.Ready(ctx))
+		require.Eventually(t, func() bool { return store.Ready(ctx) == nil }, 20*time.Second, time.Millisecond)
 		server.script(func() {
 			server.lookFor = hang
 			server.onAppend = func(got *appended) (*streams.AppendResp, error) { return nil, hang(got.ctx) }

@@ -23,12 +23,17 @@ type Options struct {
 	AcceptLoss bool
 	// MaxAppendBytes limits data, metadata and twice the type names of one append; 0 means 1 MiB, as in EventStoreDB.
 	MaxAppendBytes int
+	// CacheStreams is how many streams' states are kept in memory; 0 means 131,072.
+	CacheStreams int
 	// Logger receives what an operator should know; nil discards it.
 	Logger *slog.Logger
 }
 
-// DefaultMaxAppendBytes is the limit of one append unless Options say otherwise.
-const DefaultMaxAppendBytes = 1 << 20
+// Defaults of Options.
+const (
+	DefaultMaxAppendBytes = 1 << 20
+	DefaultCacheStreams   = 128 << 10
+)
 
 const (
 	queueLength = 4096

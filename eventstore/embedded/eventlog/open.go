@@ -23,6 +23,9 @@ func Open(dir string, opts Options) (*Log, error) {
 	if opts.MaxAppendBytes == 0 {
 		opts.MaxAppendBytes = DefaultMaxAppendBytes
 	}
+	if opts.CacheStreams == 0 {
+		opts.CacheStreams = DefaultCacheStreams
+	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -30,7 +33,7 @@ func Open(dir string, opts Options) (*Log, error) {
 		opts: opts, logger: opts.Logger, fs: opts.FS,
 		queue: make(chan *Write, queueLength), queued: semaphore.NewWeighted(queueBytes),
 		stop: make(chan struct{}), sequenced: make(chan struct{}), done: make(chan struct{}),
-		ids: newCache[[16]byte, place](recentIDs), states: newStates(),
+		ids: newCache[[16]byte, place](recentIDs), states: newStates(opts.CacheStreams),
 	}
 	l.decoders.New = func() any { return newDecoder() }
 	l.replies.New = func() any { return make(chan *Write, 1) }

@@ -28,9 +28,7 @@ type states struct {
 	end   atomic.Uint64 // changed under mu
 }
 
-const cachedStreams = 128 << 10
-
-func newStates() *states { return &states{cache: newCache[string, streamState](cachedStreams)} }
+func newStates(size int) *states { return &states{cache: newCache[string, streamState](size)} }
 
 func (s *states) get(base string) (st streamState, end uint64, ok bool) {
 	s.mu.Lock()

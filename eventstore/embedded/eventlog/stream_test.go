@@ -264,7 +264,7 @@ func TestAbandonedWriteStaysUnwritten(t *testing.T) {
 
 // TestOvertakenState offers the cache a state that was read before a write was published.
 func TestOvertakenState(t *testing.T) {
-	s := newStates()
+	s := newStates(DefaultCacheStreams)
 	_, end, ok := s.get("a")
 	require.False(t, ok)
 	s.publish(map[string]streamState{"a": {no: 1, last: 7}}, 100)
