@@ -17,6 +17,12 @@ import (
 // only polls while somebody waits.
 const pollInterval = 50 * time.Millisecond
 
+// firstAsk is after what time somebody who waits looks into the log for what keeps
+// a group from a position, and then again after twice as long each time. Mostly
+// that is nothing: a filtered subscription tells of events of no concern only when
+// thousands of them have gone by.
+const firstAsk = 500 * time.Millisecond
+
 // gate tells waiters how far a group's tables are.
 type gate struct {
 	mu       sync.Mutex
@@ -81,7 +87,8 @@ func (e *Engine) Await(ctx context.Context, position eventstore.Position, eventT
 
 func (e *Engine) awaitGroup(ctx context.Context, r *runner, position eventstore.Position) bool {
 	var poll <-chan time.Time
-	for {
+	var ask *time.Timer
+	for pause := firstAsk; ; {
 		at, hopeless, changed := r.gate.look()
 		if at >= position {
 			return true
@@ -94,14 +101,38 @@ func (e *Engine) awaitGroup(ctx context.Context, r *runner, position eventstore.
 			defer ticker.Stop()
 			poll = ticker.C
 		}
+		if ask == nil {
+			ask = time.NewTimer(pause)
+			defer ask.Stop()
+		}
 		select {
 		case <-changed:
+		case <-ask.C:
+			if r.nothingBetween(ctx, at, position) {
+				return true
+			}
+			pause *= 2
+			ask.Reset(pause)
 		case <-ctx.Done():
 			return false
 		case <-poll:
 			e.poll(ctx)
 		}
 	}
+}
+
+// nothingBetween tells whether the log has nothing for the group after one
+// position and up to another.
+func (r *runner) nothingBetween(ctx context.Context, after, to eventstore.Position) bool {
+	for e, err := range r.engine.Store.ReadAll(ctx, after, r.group.filter) {
+		switch {
+		case err != nil, e.Position <= to:
+			return false
+		case e.Position > to:
+			return true
+		}
+	}
+	return true
 }
 
 // poll reads all checkpoints, unless somebody just did or is about it: nobody

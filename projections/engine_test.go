@@ -155,6 +155,41 @@ func TestAwaitEndsWithItsContext(t *testing.T) {
 	require.True(t, e.Await(context.Background(), 1_000_000, []string{"unknown", "test.noted"}), "nobody handles these")
 }
 
+// quiet is a log that says nothing of events of no concern, as a filtered
+// subscription of an event store does most of the time.
+type quiet struct{ eventstore.Store }
+
+func (q quiet) Follow(ctx context.Context, after eventstore.Position, filter eventstore.Filter) iter.Seq2[eventstore.Message, error] {
+	return func(yield func(eventstore.Message, error) bool) {
+		told := false
+		for m, err := range q.Store.Follow(ctx, after, filter) {
+			if m.Event == nil && err == nil && told {
+				continue
+			}
+			told = told || m.CaughtUp
+			if !yield(m, err) {
+				return
+			}
+		}
+	}
+}
+
+func TestAwaitPastEventsOfNoConcern(t *testing.T) {
+	b := newBench(t)
+	e := b.start(func(c *Config) { c.Store = quiet{b.log} }, newModel("quiet").group)
+	b.awaitState(e, "quiet", Live)
+	id := ids(1)[0]
+	p := b.log.append(id, foreign{}, foreign{})
+	b.await(e, p)
+	b.await(e, b.log.append(id, taskCreated{id, "t", nil, nil}))
+	p = b.log.append(id, foreign{})
+	b.await(e, p)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*firstAsk)
+	defer cancel()
+	require.True(t, e.runners["quiet"].nothingBetween(ctx, p-7, p))
+	require.False(t, e.runners["quiet"].nothingBetween(ctx, 0, p), "there is a task")
+}
+
 // Whoever waits is not kept by somebody else's look at the database.
 func TestAwaitEndsWhileAnotherPolls(t *testing.T) {
 	b := newBench(t)

@@ -51,7 +51,7 @@ func (s *stores) openLog(c *config.Config, logger *slog.Logger) error {
 	cfg := esdb.Config{ConnectionString: c.EventstoreURL, Logger: logger}
 	if c.EventstoreURL == "" {
 		var err error
-		if s.embedded, err = embedded.Open(filepath.Join(c.DataDir, "events"), embedded.Options{Logger: logger}); err != nil {
+		if s.embedded, err = embedded.Open(filepath.Join(c.DataDir, "events"), embedded.Options{Logger: logger, CacheStreams: c.CacheStreams}); err != nil {
 			return fmt.Errorf("embedded event store: %w", err)
 		}
 		cfg.Client, cfg.Log = s.embedded.ClientConfig(), esdb.Direct(s.embedded.Log())

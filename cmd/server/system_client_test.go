@@ -57,6 +57,15 @@ type reply struct {
 
 func (r reply) ok() bool { return r.status >= 200 && r.status < 300 }
 
+// done tells whether what was asked for was done: the SAFEQ API answers some
+// refusals with 200.
+func (r reply) done() bool {
+	var body struct {
+		ErrorCode int `json:"errorCode"`
+	}
+	return r.ok() && (json.Unmarshal(r.body, &body) != nil || body.ErrorCode == 0)
+}
+
 // do sends a body: nil, a string as it is, or anything else as JSON.
 func (c *client) do(ctx context.Context, method, path string, body any, headers ...string) (reply, error) {
 	var reader io.Reader
@@ -112,6 +121,10 @@ func wrongError(dialect string, r reply) string {
 		TraceID string `json:"traceId"`
 		Code    string `json:"code"`
 		Status  int    `json:"status"`
+
+		ErrorCode    int    `json:"errorCode"`
+		ErrorMessage string `json:"errorMessage"`
+		Description  string `json:"error_description"`
 	}
 	if err := json.Unmarshal(r.body, &body); err != nil {
 		return fmt.Sprintf("%d with a body that is no JSON: %s", r.status, r.body)
@@ -125,6 +138,9 @@ func wrongError(dialect string, r reply) string {
 		right = len(body.Errors) > 0 && body.Errors[0].Code != "" && body.Errors[0].Title != "" && body.TraceID != ""
 	case "admin":
 		right = body.Status == r.status && body.Code != ""
+	case "safeq":
+		text, _ := body.Error.(string)
+		right = body.ErrorCode != 0 && body.ErrorMessage != "" || text != "" && body.Description != ""
 	}
 	if !right {
 		return fmt.Sprintf("%d is not in the words of %s: %s", r.status, dialect, r.body)
@@ -132,20 +148,25 @@ func wrongError(dialect string, r reply) string {
 	return ""
 }
 
-// idOf finds the id in an answer: in the envelope, or at its top.
-func idOf(body []byte) string {
-	var at struct {
-		ID   string          `json:"id"`
-		Data json.RawMessage `json:"data"`
-	}
+// member finds a text or number in an answer: at its top, in the envelope, or in
+// the token of a login.
+func member(body []byte, name string) string {
+	var at map[string]json.RawMessage
 	if json.Unmarshal(body, &at) != nil {
 		return ""
 	}
-	if at.ID == "" && len(at.Data) > 0 {
-		return idOf(at.Data)
+	if text := strings.Trim(string(at[name]), `"`); text != "" && text != "null" {
+		return text
 	}
-	return at.ID
+	for _, inner := range []string{"data", "token"} {
+		if text := member(at[inner], name); text != "" {
+			return text
+		}
+	}
+	return ""
 }
+
+func idOf(body []byte) string { return member(body, "id") }
 
 // publish makes a project for tasks to be in.
 func publishProject(s *servertest.Server) string {

@@ -51,6 +51,21 @@
 //	RawBody []byte           `contentType:"application/x-www-form-urlencoded"` // undecoded
 //	RawBody multipart.Form                                 // uploads; raise Op.MaxBody
 //
+// Forms: with Op.Form the Body is sent as application/x-www-form-urlencoded. Each
+// field becomes the member of its name (json tag), under the same rules; lists come
+// from repeated fields, of numbers also joined by commas; empty numbers and booleans
+// are absent; JSON is taken too, under either content type. Bodies of DELETE are
+// read like any other. From(ctx).RawForm() is the form as it came.
+//
+// Uploads: RegisterUpload takes multipart/form-data with one file, which a File is
+// given while it arrives; the other parts are the Body, as of a form. What is wrong
+// names the part.
+//
+// With Dialect.FoldNames the names of query parameters and form fields match
+// without regard to case; two spellings of one name are refused. With Dialect.XML
+// whoever prefers it (Accept) gets XML in place of JSON, of errors too; see asXML
+// for the names of elements.
+//
 // A query that is not well percent-encoded is refused, since a filter that nobody
 // can read must not be taken for none; a semicolon is part of a value.
 //

@@ -33,6 +33,7 @@ func deeds() map[string]func(a *api) deed {
 	task := func(a *api) object { return a.create("/tasks", object{"name": "T", "projectId": id(project(a))}) }
 	user := func(a *api) object { return a.create("/users", userBody()) }
 	recipient := func(a *api) object { return a.create("/users/recipients", userBody()) }
+	directory := func(a *api) object { return a.create("/user-directories", userDirectoryBody()) }
 	sent := func(a *api) (path string, body object) {
 		t, u := task(a), user(a)
 		path, body = "/tasks/"+id(t)+"/recipients", recipientOf(u, "user")
@@ -74,6 +75,14 @@ func deeds() map[string]func(a *api) deed {
 		"174": func(a *api) deed { return deed{"/users/" + id(user(a)), userBody()} },
 		"181": func(a *api) deed { return deed{"/users/recipients/" + id(recipient(a)), userBody()} },
 		"176": deleting("/users", user), "179": deletingMany("/users", user),
+		"185": func(*api) deed { return deed{"/user-directories", userDirectoryBody()} },
+		"188": func(a *api) deed {
+			return deed{"/user-directories/" + id(directory(a)), with(userDirectoryBody(), object{"prefix": "corp"})}
+		},
+		"189": deleting("/user-directories", directory), "186": deletingMany("/user-directories", directory),
+		"190": func(a *api) deed {
+			return deed{"/user-directories/" + id(directory(a)) + "/synchronize", nil}
+		},
 		"183": func(a *api) deed {
 			return deed{"/users/recipients/" + id(recipient(a)) + "/convert", object{"roles": refs(usersRole), "isActive": true, "language": "en"}}
 		},
@@ -95,8 +104,9 @@ func TestEveryWriteIsRecorded(t *testing.T) {
 			log.next(a)
 			answer := a.Do(op.Method, "/api/v2"+d.path, d.body)
 			require.Equal(t, max(op.Success, http.StatusOK), answer.Status, "%s", answer.Body)
+			body := strings.ReplaceAll(strings.ToLower(string(answer.Body)), "onetimepasswords", "") // a right
 			for _, secret := range []string{"argon2", "hash", "password"} {
-				require.NotContains(t, strings.ToLower(string(answer.Body)), secret)
+				require.NotContains(t, body, secret)
 			}
 			events := log.next(a)
 			require.True(t, slices.ContainsFunc(events, func(e object) bool { return !strings.HasPrefix(e["type"].(string), "kernel.") }), "%v", events)

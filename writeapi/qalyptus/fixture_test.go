@@ -217,6 +217,11 @@ func (j *journal) next(a *api) (events []object) {
 	return slices.DeleteFunc(events, func(e object) bool { return e["correlation"] == last["correlation"] })
 }
 
+// userDirectoryBody is one that nobody answers for.
+func userDirectoryBody() object {
+	return object{"type": "ActiveDirectory", "name": unique("D"), "hostName": "127.0.0.1:1", "sendNotification": false, "synchronization": "Manual", "isActive": true, "organizationId": global}
+}
+
 // soon is when a key may end.
 func soon() string { return time.Now().Add(time.Hour).Format(time.RFC3339) }
 

@@ -18,7 +18,11 @@ func bodies() map[string]any {
 	organization := object{"displayName": "O", "themeId": uuid.NewString()}
 	role := object{"name": "R", "permissions": object{}, "isActive": true}
 	recipient := object{"id": uuid.NewString(), "type": "user", "sendEmail": true, "seeInHub": true}
+	directory := userDirectoryBody()
+	delete(directory, "isActive") // these two are not needed by the shape
+	delete(directory, "hostName")
 	return map[string]any{
+		"185": directory, "188": directory, "186": []string{uuid.NewString()},
 		"1": key, "3": object{"name": "K"},
 		"22": object{"name": "G"}, "25": object{"name": "G"}, "29": object{"groupId": uuid.NewString(), "name": "G"},
 		"55": organization, "57": organization,
