@@ -30,14 +30,15 @@ import (
 // Postgres' processes beside it.
 
 // private starts a Docket with a Postgres of its own, as `make run` does.
-func private(b *testing.B) *servertest.Server {
+func private(b *testing.B, changes ...func(*config.Config)) *servertest.Server {
 	dir := openFolder(b)
 	pg, err := postgres.Start(b.Context(), postgres.Options{Dir: dir + "/postgres", FallbackDir: dir + "/postgres"})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, pg.Stop()) })
-	return servertest.Start(b, func(c *config.Config) {
+	place := func(c *config.Config) {
 		c.DataDir, c.PostgresURL, c.WriteWait = dir+"/data", pg.URL(), 10*time.Second
-	})
+	}
+	return servertest.Start(b, append([]func(*config.Config){place}, changes...)...)
 }
 
 // BenchmarkCreateTask measures tasks created over HTTP and answered after their
@@ -235,7 +236,8 @@ func startAndStop(b *testing.B, dir string) time.Duration {
 
 // BenchmarkMixedLoad runs creates, changes, lists and deletes for as long as
 // DOCKET_BENCH_SOAK says (default 20s; the figure in the docs is of 10m) and
-// reports the heap after a collection at a tenth of the time and at its end.
+// reports the heap after a collection at a tenth, a fifth, the half and the end of
+// the time. The caches are small, so that they are full by then.
 func BenchmarkMixedLoad(b *testing.B) {
 	length := 20 * time.Second
 	if text := os.Getenv("DOCKET_BENCH_SOAK"); text != "" {
@@ -243,9 +245,10 @@ func BenchmarkMixedLoad(b *testing.B) {
 		length, err = time.ParseDuration(text)
 		require.NoError(b, err)
 	}
-	s := private(b)
+	s := private(b, func(c *config.Config) { c.CacheStreams = 4000 })
 	project := publish(b, s)
-	end, early := time.Now().Add(length), time.After(length/10)
+	start := time.Now()
+	end := start.Add(length)
 	var requests, failed atomic.Int64
 	var running sync.WaitGroup
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
@@ -260,15 +263,19 @@ func BenchmarkMixedLoad(b *testing.B) {
 			}
 		})
 	}
-	<-early
-	before := heap()
+	var heaps []float64
+	for _, part := range []time.Duration{10, 5, 2} {
+		time.Sleep(time.Until(start.Add(length / part)))
+		heaps = append(heaps, heap())
+	}
 	running.Wait()
-	after := heap()
+	heaps = append(heaps, heap())
 	require.Zero(b, failed.Load())
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(float64(requests.Load())/length.Seconds(), "requests/s")
-	b.ReportMetric(before, "MiB-early")
-	b.ReportMetric(after, "MiB-end")
+	for i, at := range []string{"10%", "20%", "50%", "end"} {
+		b.ReportMetric(heaps[i], "MiB-"+at)
+	}
 }
 
 // mixed is one step of the mixed load.
@@ -302,6 +309,7 @@ func get(client *http.Client, s *servertest.Server, path string) bool {
 // heap is what is in use after a collection, in MiB.
 func heap() float64 {
 	runtime.GC()
+	runtime.GC() // what pools held outlives the first
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return float64(m.HeapAlloc) / (1 << 20)
