@@ -108,7 +108,7 @@ func (e *Engine) awaitGroup(ctx context.Context, r *runner, position eventstore.
 		select {
 		case <-changed:
 		case <-ask.C:
-			if r.nothingBetween(ctx, at, position) {
+			if r.nothingBetween(ctx, at, position, pause) {
 				return true
 			}
 			pause *= 2
@@ -122,8 +122,10 @@ func (e *Engine) awaitGroup(ctx context.Context, r *runner, position eventstore.
 }
 
 // nothingBetween tells whether the log has nothing for the group after one
-// position and up to another.
-func (r *runner) nothingBetween(ctx context.Context, after, to eventstore.Position) bool {
+// position and up to another. It is false when that is not known in time.
+func (r *runner) nothingBetween(ctx context.Context, after, to eventstore.Position, within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
 	for e, err := range r.engine.Store.ReadAll(ctx, after, r.group.filter) {
 		switch {
 		case err != nil, e.Position <= to:

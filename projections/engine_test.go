@@ -184,10 +184,8 @@ func TestAwaitPastEventsOfNoConcern(t *testing.T) {
 	b.await(e, b.log.append(id, taskCreated{id, "t", nil, nil}))
 	p = b.log.append(id, foreign{})
 	b.await(e, p)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*firstAsk)
-	defer cancel()
-	require.True(t, e.runners["quiet"].nothingBetween(ctx, p-7, p))
-	require.False(t, e.runners["quiet"].nothingBetween(ctx, 0, p), "there is a task")
+	require.True(t, e.runners["quiet"].nothingBetween(t.Context(), p-7, p, patience))
+	require.False(t, e.runners["quiet"].nothingBetween(t.Context(), 0, p, patience), "there is a task")
 }
 
 // Whoever waits is not kept by somebody else's look at the database.

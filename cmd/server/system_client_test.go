@@ -166,6 +166,7 @@ func member(body []byte, name string) string {
 	return ""
 }
 
+// idOf is the id in an answer.
 func idOf(body []byte) string { return member(body, "id") }
 
 // publish makes a project for tasks to be in.

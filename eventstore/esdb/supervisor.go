@@ -13,10 +13,12 @@ import (
 )
 
 const (
-	// retireGrace is how long a client that was replaced may finish its calls.
-	retireGrace = 15 * time.Second
+	// retireGrace is how long a client that was replaced may finish its calls. It is
+	// long: calls find the server again or end by their deadlines, and only those that
+	// hang inside the client for ever are broken off.
+	retireGrace = time.Minute
 	// closeGrace is the same when the store is closed: all calls were cancelled.
-	closeGrace = time.Second
+	closeGrace = 3 * time.Second
 	// longestPause between two attempts to reach the server, before jitter of half
 	// of it. It bounds how late the server's return is noticed.
 	longestPause = 500 * time.Millisecond
