@@ -25,12 +25,15 @@ build: ## Build the program into bin/
 	$(GO) build -ldflags "-X docket/cmd/server.version=$(VERSION)" -o $(BIN) ./cmd/docket
 
 run: build ## Build and serve (data in ./.docket, http://127.0.0.1:8080)
+	@.ci/postgres
 	exec $(BIN) serve
 
 demo: build ## Build and show Docket at work with sample data
+	@.ci/postgres
 	exec $(BIN) demo
 
 test: ## Run all tests against one private PostgreSQL server
+	@.ci/postgres
 	@.ci/peers
 	@test -n "$(RACE)" || echo "NOTE: no C compiler, so the tests run WITHOUT the race detector"
 	$(WITHPG) $(GO) test -timeout 30m $(RACE) $(TESTFLAGS) $(PKG)

@@ -154,13 +154,13 @@ func atRest(t *testing.T, s *servertest.Server) {
 	t.Helper()
 	var left any
 	if !assert.Eventually(t, func() bool {
-		todo, what, n := map[string]int{}, "", 0
+		waiting, what, n := map[string]int{}, "", 0
 		rows, err := s.Pools().Main.Query(t.Context(), unfinished)
 		if err == nil {
-			_, err = pgx.ForEachRow(rows, []any{&what, &n}, func() error { todo[what] = n; return nil })
+			_, err = pgx.ForEachRow(rows, []any{&what, &n}, func() error { waiting[what] = n; return nil })
 		}
-		left = []any{todo, err}
-		return err == nil && len(todo) == 0
+		left = []any{waiting, err}
+		return err == nil && len(waiting) == 0
 	}, patience, 20*time.Millisecond) {
 		t.Fatalf("reactors and jobs do not come to rest: %v", left)
 	}

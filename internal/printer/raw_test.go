@@ -85,7 +85,7 @@ func TestRawOptions(t *testing.T) {
 func TestRawIPv6(t *testing.T) {
 	l, err := net.Listen("tcp", "[::1]:0")
 	if err != nil {
-		t.Skip("THIS MACHINE HAS NO IPv6:", err)
+		t.Skip("NOT TESTED: raw printing over IPv6, which this machine lacks: ", err)
 	}
 	defer l.Close()
 	go func() {

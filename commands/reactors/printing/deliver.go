@@ -201,8 +201,8 @@ var languages = map[printing.OutputType]paper.Language{printing.PCL6: paper.Lang
 // that clean removes. Only PDF can be made into something else; a printer language
 // goes as it is.
 func (w *Workers) source(ctx context.Context, d printing.Document, s printing.OutputPortSettings) (open printer.Source, format string, clean func(), err error) {
-	todo := w.todo(d, s)
-	if todo == (making{}) {
+	wanted := w.wanted(d, s)
+	if wanted == (making{}) {
 		return w.stored(ctx, d.Content), d.Format, func() {}, nil
 	}
 	work, err := os.MkdirTemp(w.TempDir, "docket-deliver-")
@@ -210,7 +210,7 @@ func (w *Workers) source(ctx context.Context, d printing.Document, s printing.Ou
 		return nil, "", nil, err
 	}
 	clean = func() { os.RemoveAll(work) }
-	path, format, err := w.produce(ctx, d, todo, work)
+	path, format, err := w.produce(ctx, d, wanted, work)
 	if err != nil {
 		clean()
 		return nil, "", nil, err
@@ -225,10 +225,10 @@ type making struct {
 	gray   bool
 }
 
-// todo says what a document's printer and options ask for. Where Ghostscript is
+// wanted says what a document's printer and options ask for. Where Ghostscript is
 // missing, gray is left to the printer and the layout is left out: better printed
 // so than not at all. A language that the printer does not understand is not.
-func (w *Workers) todo(d printing.Document, s printing.OutputPortSettings) (m making) {
+func (w *Workers) wanted(d printing.Document, s printing.OutputPortSettings) (m making) {
 	if d.Format != pdf || s.Type == printing.Dummy {
 		return m
 	}
