@@ -54,17 +54,26 @@ func (c ReceiveDocument) Explore(_ printing.Document, env commands.Env) []comman
 	return []commands.Ref{organizationRef(orTenant(env.Actor, c.OrganizationID))}
 }
 
+// begin checks what all new documents have in common and gives their organization.
+func begin(d printing.Document, env commands.Env, problems *fault.Problems, id, owner, organization domain.ID) (directory.Organization, error) {
+	if d.Exists() {
+		return directory.Organization{}, exists("document", id)
+	}
+	if err := owns(env, owner, "documents.create"); err != nil {
+		return directory.Organization{}, err
+	}
+	its := account(env, problems, organization)
+	user(env, problems, owner)
+	return its, nil
+}
+
 // Decide implements commands.Command.
 func (c ReceiveDocument) Decide(d printing.Document, env commands.Env) ([]domain.Event, error) {
-	if d.Exists() {
-		return nil, exists("document", c.ID)
-	}
-	if err := owns(env, c.UserID, "documents.create"); err != nil {
+	var problems fault.Problems
+	organization, err := begin(d, env, &problems, c.ID, c.UserID, c.OrganizationID)
+	if err != nil {
 		return nil, err
 	}
-	var problems fault.Problems
-	organization := account(env, &problems, c.OrganizationID)
-	user(env, &problems, c.UserID)
 	port := commands.Lookup[printing.InputPort](env, printing.InputPortStream(c.InputPortID))
 	problems.Check(port.Exists() && serves(port.OrganizationID, organization), "portname", "does not exist")
 	title := rule.Line(&problems, "title", c.Title, maxTitle)
@@ -415,15 +424,11 @@ func (c RecordJob) Explore(_ printing.Document, env commands.Env) []commands.Ref
 
 // Decide implements commands.Command.
 func (c RecordJob) Decide(d printing.Document, env commands.Env) ([]domain.Event, error) {
-	if d.Exists() {
-		return nil, exists("document", c.ID)
-	}
-	if err := owns(env, c.UserID, "documents.create"); err != nil {
+	var problems fault.Problems
+	organization, err := begin(d, env, &problems, c.ID, c.UserID, c.OrganizationID)
+	if err != nil {
 		return nil, err
 	}
-	var problems fault.Problems
-	organization := account(env, &problems, c.OrganizationID)
-	user(env, &problems, c.UserID)
 	if c.OutputPortID != nil {
 		port := commands.Lookup[printing.OutputPort](env, printing.OutputPortStream(*c.OutputPortID))
 		problems.Check(port.Exists() && (env.Actor.Sees(port.OrganizationID) || serves(port.OrganizationID, organization)), "serialnumber", "is no printer's")
