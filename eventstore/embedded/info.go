@@ -3,7 +3,9 @@ package embedded
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,9 +58,9 @@ var instanceID = uuid.New()
 
 // Read lists the one member.
 func (g *gossipServer) Read(context.Context, *shared.Empty) (*gossip.ClusterInfo, error) {
-	end := &gossip.EndPoint{Address: "localhost"}
-	if tcp, ok := g.server.Addr().(*net.TCPAddr); ok {
-		end.Address, end.Port = tcp.IP.String(), uint32(tcp.Port)
+	end := g.server.advertise
+	if end == nil {
+		end = &gossip.EndPoint{Address: "localhost"}
 	}
 	return &gossip.ClusterInfo{Members: []*gossip.MemberInfo{{
 		InstanceId:   structuredUUID(instanceID),
@@ -67,6 +69,29 @@ func (g *gossipServer) Read(context.Context, *shared.Empty) (*gossip.ClusterInfo
 		IsAlive:      g.server.log.Err() == nil,
 		HttpEndPoint: end,
 	}}}, nil
+}
+
+// advertised is where clients are told to find the node. Nobody can connect to the address that means all interfaces.
+func advertised(addr net.Addr, wish string) (*gossip.EndPoint, error) {
+	tcp := addr.(*net.TCPAddr)
+	end := &gossip.EndPoint{Address: tcp.IP.String(), Port: uint32(tcp.Port)}
+	if tcp.IP.IsUnspecified() {
+		end.Address = "localhost"
+	}
+	if wish == "" {
+		return end, nil
+	}
+	host, port, err := net.SplitHostPort(wish)
+	if err != nil {
+		end.Address = wish
+		return end, nil
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if host == "" || err != nil {
+		return nil, fmt.Errorf("event store clients cannot be told to go to %q: it is no host:port", wish)
+	}
+	end.Address, end.Port = host, uint32(n)
+	return end, nil
 }
 
 func structuredUUID(id uuid.UUID) *shared.UUID {

@@ -3,13 +3,14 @@
 //
 // Package eventlog underneath stores and orders the events; this package is the protocol over it: the Streams service
 // (append, batch append, read, subscribe, delete, tombstone), server features and gossip. Persistent subscriptions,
-// server-side projections, user management and the HTTP interface answer UNIMPLEMENTED.
+// server-side projections and user management answer UNIMPLEMENTED, the HTTP interface 501.
 //
 // It is one node without replication: whoever needs more points the client at an EventStoreDB cluster.
 package embedded
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,9 +54,15 @@ type Options struct {
 	CacheStreams int
 	// Logger receives what an operator should know; nil discards it.
 	Logger *slog.Logger
-	// Addr is a TCP address to listen on besides the socket, as "127.0.0.1:2113"; empty means none. There is no
-	// authentication on it.
+	// Addr is a TCP address to listen on besides the socket, as "127.0.0.1:2113"; empty means none.
 	Addr string
+	// Advertise is the host, or host:port, by which clients that discover a cluster are told to reach Addr; empty means
+	// Addr itself.
+	Advertise string
+	// TLS secures Addr; nil leaves it in the clear.
+	TLS *tls.Config
+	// User and Password are asked of everybody who comes by Addr; empty admits everybody. They need TLS.
+	User, Password string
 	// SocketDir is the folder of the unix socket; empty means the store's own folder, or a private temporary one where
 	// the path would be too long for a socket.
 	SocketDir string
@@ -63,11 +70,14 @@ type Options struct {
 
 // Server is an open event store that serves clients. It is safe for concurrent use.
 type Server struct {
-	log    *eventlog.Log
-	logger *slog.Logger
-	grpc   *grpc.Server
-	socket *socket
-	tcp    net.Listener
+	log       *eventlog.Log
+	logger    *slog.Logger
+	grpc      *grpc.Server
+	gate      *gate // nil admits everybody
+	socket    *socket
+	tcp       net.Listener
+	tls       *tls.Config
+	advertise *gossip.EndPoint
 
 	// ctx ends when the server closes or the log fails; reads and subscriptions under way end with it.
 	ctx       context.Context
@@ -85,13 +95,17 @@ func Open(dir string, opts Options) (*Server, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
+	gate, err := newGate(opts)
+	if err != nil {
+		return nil, err
+	}
 	log, err := eventlog.Open(dir, eventlog.Options{
 		FS: opts.FS, NoSync: opts.NoSync, AcceptLoss: opts.AcceptLoss, CacheStreams: opts.CacheStreams, Logger: opts.Logger,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{log: log, logger: opts.Logger}
+	s := &Server{log: log, logger: opts.Logger, gate: gate, tls: opts.TLS}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	if err := s.listen(dir, opts); err != nil {
 		s.cancel(errShutdown)
@@ -115,26 +129,33 @@ func (s *Server) listen(dir string, opts Options) (err error) {
 	if s.tcp, err = net.Listen("tcp", opts.Addr); err != nil {
 		return errors.Join(fmt.Errorf("listening for event store clients: %w", err), s.socket.Close(), s.socket.remove())
 	}
+	if s.advertise, err = advertised(s.tcp.Addr(), opts.Advertise); err != nil {
+		return errors.Join(err, s.tcp.Close(), s.socket.Close(), s.socket.remove())
+	}
 	return nil
 }
 
 func (s *Server) serve() {
-	s.grpc = grpc.NewServer(
+	opts := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(codec{}),
 		grpc.MaxRecvMsgSize(maxMessageBytes),
-		grpc.InitialWindowSize(1<<20),
-		grpc.InitialConnWindowSize(4<<20),
+		grpc.InitialWindowSize(1 << 20),
+		grpc.InitialConnWindowSize(4 << 20),
 		// Clients ping every 10 s even without calls; the default policy would cut them off after half a minute.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 2 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),
 		grpc.UnknownServiceHandler(unimplemented),
-	)
+	}
+	if s.gate != nil {
+		opts = append(opts, grpc.UnaryInterceptor(s.gate.unary), grpc.StreamInterceptor(s.gate.stream))
+	}
+	s.grpc = grpc.NewServer(opts...)
 	streams.RegisterStreamsServer(s.grpc, &streamsServer{server: s, log: s.log})
 	serverfeatures.RegisterServerFeaturesServer(s.grpc, &featuresServer{server: s})
 	gossip.RegisterGossipServer(s.grpc, &gossipServer{server: s, started: time.Now()})
 	s.run(s.socket.Listener)
 	if s.tcp != nil {
-		s.run(s.tcp)
+		s.run(plainHTTP{s.secured()})
 	}
 	s.serving.Add(1)
 	go func() {
@@ -144,6 +165,16 @@ func (s *Server) serve() {
 			s.cancel(err)
 		}
 	}()
+}
+
+// secured is the TCP listener, with TLS if that is configured.
+func (s *Server) secured() net.Listener {
+	if s.tls == nil {
+		return s.tcp
+	}
+	c := s.tls.Clone()
+	c.NextProtos = []string{"h2"}
+	return tls.NewListener(s.tcp, c)
 }
 
 func (s *Server) run(l net.Listener) {

@@ -43,22 +43,30 @@ func openMark(fs vfs.FS, dir string) (w *markWriter, m mark, found bool, damaged
 		return nil, m, false, nil, fmt.Errorf("opening the watermark file: %w", err)
 	}
 	w = &markWriter{file: f}
+	if w.gen, m, found, damaged, err = readMark(f); err != nil {
+		return nil, m, false, nil, errors.Join(err, f.Close())
+	}
+	return w, m, found, damaged, nil
+}
+
+// readMark reads the newer of the two slots.
+func readMark(f vfs.File) (newest uint64, m mark, found bool, damaged error, err error) {
 	content := false
 	for slot := range int64(2) {
 		buf := make([]byte, markSize)
 		n, err := f.ReadAt(buf, slot*markSlot)
 		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, m, false, nil, errors.Join(fmt.Errorf("reading the watermark file: %w", err), f.Close())
+			return 0, m, false, nil, fmt.Errorf("reading the watermark file: %w", err)
 		}
 		content = content || n > 0
-		if gen, sm, ok := decodeMark(buf[:n]); ok && gen > w.gen {
-			w.gen, m, found = gen, sm, true
+		if gen, sm, ok := decodeMark(buf[:n]); ok && gen > newest {
+			newest, m, found = gen, sm, true
 		}
 	}
 	if content && !found {
 		damaged = errors.New("the watermark file is damaged")
 	}
-	return w, m, found, damaged, nil
+	return newest, m, found, damaged, nil
 }
 
 func decodeMark(b []byte) (gen uint64, m mark, ok bool) {

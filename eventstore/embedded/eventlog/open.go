@@ -238,18 +238,10 @@ func (l *Log) checkMark(m mark, found bool, damaged error) error {
 			l.logger.Warn("event log has no watermark file, so lost events cannot be noticed; a new one is written")
 		}
 		return nil
-	case m.pos != 0:
-		crc, err := l.crcAt(m.pos)
-		switch {
-		case err != nil:
-			loss.Reason = err.Error()
-		case crc != m.crc:
-			loss.Reason = "another event is at the acknowledged position"
-		default:
+	default:
+		if loss.Reason = l.lostAt(m); loss.Reason == "" {
 			return nil
 		}
-	default:
-		return nil
 	}
 	if !l.opts.AcceptLoss {
 		return loss
@@ -257,6 +249,21 @@ func (l *Log) checkMark(m mark, found bool, damaged error) error {
 	l.logger.Error("opening an event log that has lost events, as asked", "loss", loss.Error())
 	l.tail.next = max(l.tail.next, m.next)
 	return nil
+}
+
+// lostAt says why the event that was last acknowledged is not there, "" when it is.
+func (l *Log) lostAt(m mark) string {
+	if m.pos == 0 {
+		return ""
+	}
+	crc, err := l.crcAt(m.pos)
+	switch {
+	case err != nil:
+		return err.Error()
+	case crc != m.crc:
+		return "another event is at the acknowledged position"
+	}
+	return ""
 }
 
 func (l *Log) crcAt(pos uint64) (uint32, error) {
