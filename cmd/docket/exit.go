@@ -14,7 +14,7 @@ const (
 	exitUsage       = 2 // wrong command, flag or argument
 	exitUnreachable = 3 // no server answers
 	exitRefused     = 4 // the server refuses
-	exitDifferent   = 5 // read models are not what the log says
+	exitDifferent   = 5 // a verification found something
 )
 
 // usage is a mistake in how the program was called.
@@ -24,6 +24,9 @@ func (u usage) Unwrap() error { return u.error }
 
 // errDifferent ends a verification that found differences.
 var errDifferent = errors.New("read models are not what the log says; rebuild the group (docket projections rebuild)")
+
+// errDamaged ends a verification of the log itself.
+var errDamaged = errors.New("the event store is damaged; restore a backup")
 
 func exitCode(err error) int {
 	var wrong usage
@@ -36,7 +39,7 @@ func exitCode(err error) int {
 		return exitUnreachable
 	case errors.As(err, &refused):
 		return exitRefused
-	case errors.Is(err, errDifferent):
+	case errors.Is(err, errDifferent), errors.Is(err, errDamaged):
 		return exitDifferent
 	}
 	return exitFailed

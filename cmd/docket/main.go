@@ -32,6 +32,6 @@ func root() *cobra.Command {
 		Use: "docket", Short: "Event-sourced backend for report distribution, managed print and the directory around them",
 		Version: server.Version(), SilenceUsage: true, SilenceErrors: true,
 	}
-	c.AddCommand(serveCommand(), keyCommand(), accountCommand(), accessKeyCommand(), deviceCommand(), eventsCommand(), auditCommand(), projectionsCommand(), reactorsCommand(), jobsCommand(), syncRunsCommand(), importCommand(), openapiCommand(), demoCommand())
+	c.AddCommand(serveCommand(), keyCommand(), accountCommand(), accessKeyCommand(), deviceCommand(), eventsCommand(), eventstoreCommand(), auditCommand(), projectionsCommand(), reactorsCommand(), jobsCommand(), syncRunsCommand(), importCommand(), openapiCommand(), demoCommand())
 	return strict(c)
 }
