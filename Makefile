@@ -13,11 +13,14 @@ RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 # One private PostgreSQL server for all test packages.
 WITHPG   := $(GO) run ./internal/postgres/pgtest/serve --
 
+# What others' clients and their tests say to the embedded event store.
+CONFORMANCE := ./internal/clienttest/goclients ./internal/clienttest/esdbnode
+
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test test-clients bench lint tools clean
+.PHONY: help build run demo test test-clients test-conformance bench lint tools clean
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  PKG=./domain/... narrows test and bench, TESTFLAGS='-run Name -v' reaches go test,"
 	@echo "  BENCH=Name picks benchmarks."
 
@@ -39,7 +42,10 @@ test: ## Run all tests against one private PostgreSQL server
 	$(WITHPG) $(GO) test -timeout 30m $(RACE) $(TESTFLAGS) $(PKG)
 
 test-clients: ## Run others' clients against a running Docket (needs node 20 and npm)
-	DOCKET_TEST_CLIENTS=1 $(GO) test -count=1 -v $(TESTFLAGS) ./internal/clienttest/...
+	DOCKET_TEST_CLIENTS=1 $(GO) test -count=1 -v $(TESTFLAGS) ./internal/clienttest/qlik
+
+test-conformance: ## Run the tests of EventStoreDB's clients against the embedded event store
+	DOCKET_TEST_CONFORMANCE=1 $(GO) test -count=1 -v -p 1 -timeout 60m $(TESTFLAGS) $(CONFORMANCE)
 
 bench: ## Run the benchmarks, one package after the other
 	$(WITHPG) $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -p 1 -timeout 60m $(TESTFLAGS) $(PKG)
