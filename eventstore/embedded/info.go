@@ -32,7 +32,10 @@ func (f *featuresServer) GetSupportedMethods(context.Context, *shared.Empty) (*s
 	method := func(service, name string, features ...string) *serverfeatures.SupportedMethod {
 		return &serverfeatures.SupportedMethod{ServiceName: service, MethodName: name, Features: features}
 	}
-	const streams = "event_store.client.streams.streams"
+	const (
+		streams = "event_store.client.streams.streams"
+		groups  = "event_store.client.persistent_subscriptions.persistentsubscriptions"
+	)
 	return &serverfeatures.SupportedMethods{
 		EventStoreServerVersion: Version,
 		Methods: []*serverfeatures.SupportedMethod{
@@ -41,6 +44,14 @@ func (f *featuresServer) GetSupportedMethods(context.Context, *shared.Empty) (*s
 			method(streams, "delete"),
 			method(streams, "tombstone"),
 			method(streams, "batchappend", "deadline_duration"),
+			method(groups, "create", "stream", "all"),
+			method(groups, "update", "stream", "all"),
+			method(groups, "delete", "stream", "all"),
+			method(groups, "read", "stream", "all"),
+			method(groups, "getinfo", "stream", "all"),
+			method(groups, "replayparked", "stream", "all"),
+			method(groups, "list", "stream", "all"),
+			method(groups, "restartsubsystem"),
 			method("event_store.client.gossip.gossip", "read"),
 			method("event_store.client.server_features.serverfeatures", "getsupportedmethods"),
 		},
@@ -103,7 +114,6 @@ func structuredUUID(id uuid.UUID) *shared.UUID {
 
 // notOffered names, by service prefix, what the embedded store leaves out.
 var notOffered = []struct{ prefix, what string }{
-	{"/event_store.client.persistent_subscriptions.", "persistent subscriptions"},
 	{"/event_store.client.projections.", "server-side projections"},
 	{"/event_store.client.users.", "user management"},
 	{"/event_store.client.operations.", "server operations"},

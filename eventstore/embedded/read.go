@@ -110,7 +110,7 @@ func (r *reading) sendEvent(e *eventlog.Event) error {
 	if !r.links || e.Type != eventlog.TypeLink {
 		return r.send(eventFrame(e, nil, r.textUUID))
 	}
-	target, err := r.resolve(e)
+	target, err := resolve(r.log, e)
 	if err != nil {
 		return err
 	}
@@ -118,13 +118,13 @@ func (r *reading) sendEvent(e *eventlog.Event) error {
 }
 
 // resolve finds the event a link names as "revision@stream", nil when there is none to be seen.
-func (r *reading) resolve(link *eventlog.Event) (*eventlog.Event, error) {
+func resolve(log *eventlog.Log, link *eventlog.Event) (*eventlog.Event, error) {
 	number, stream, ok := strings.Cut(string(link.Data), "@")
 	rev, err := strconv.ParseInt(number, 10, 64)
 	if !ok || err != nil {
 		return nil, nil
 	}
-	e, err := r.log.ReadEvent(stream, rev)
+	e, err := log.ReadEvent(stream, rev)
 	var (
 		missing *eventlog.StreamNotFoundError
 		deleted *eventlog.StreamDeletedError

@@ -2,8 +2,8 @@
 // that an application uses the EventStoreDB client, and nothing else, whether its events live here or in a cluster.
 //
 // Package eventlog underneath stores and orders the events; this package is the protocol over it: the Streams service
-// (append, batch append, read, subscribe, delete, tombstone), server features and gossip. Persistent subscriptions,
-// server-side projections and user management answer UNIMPLEMENTED, the HTTP interface 501.
+// (append, batch append, read, subscribe, delete, tombstone), persistent subscriptions, server features and gossip.
+// Server-side projections and user management answer UNIMPLEMENTED, the HTTP interface 501.
 //
 // It is one node without replication: whoever needs more points the client at an EventStoreDB cluster.
 package embedded
@@ -22,6 +22,7 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/gossip"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/persistent"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -151,6 +152,7 @@ func (s *Server) serve() {
 	}
 	s.grpc = grpc.NewServer(opts...)
 	streams.RegisterStreamsServer(s.grpc, &streamsServer{server: s, log: s.log})
+	persistent.RegisterPersistentSubscriptionsServer(s.grpc, &persistentServer{groups: &groups{server: s, log: s.log}})
 	serverfeatures.RegisterServerFeaturesServer(s.grpc, &featuresServer{server: s})
 	gossip.RegisterGossipServer(s.grpc, &gossipServer{server: s, started: time.Now()})
 	s.run(s.socket.Listener)

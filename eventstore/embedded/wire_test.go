@@ -11,7 +11,6 @@ import (
 	"docket/eventstore/embedded/eventlog"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/gossip"
-	"github.com/EventStore/EventStore-Client-Go/v4/protos/persistent"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/projections"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
@@ -424,10 +423,7 @@ func TestBatchAppendRefuses(t *testing.T) {
 func TestNotOffered(t *testing.T) {
 	s := openServer(t, Options{})
 	conn := dial(t, s)
-	_, err := persistent.NewPersistentSubscriptionsClient(conn).Create(within(t), &persistent.CreateReq{})
-	require.Equal(t, codes.Unimplemented, status.Code(err))
-	require.ErrorContains(t, err, "persistent subscriptions")
-	_, err = projections.NewProjectionsClient(conn).Create(within(t), &projections.CreateReq{})
+	_, err := projections.NewProjectionsClient(conn).Create(within(t), &projections.CreateReq{})
 	require.Equal(t, codes.Unimplemented, status.Code(err))
 	require.ErrorContains(t, err, "projections")
 	err = conn.Invoke(within(t), "/some.other/Call", &shared.Empty{}, &shared.Empty{})

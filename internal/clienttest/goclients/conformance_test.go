@@ -71,15 +71,15 @@ func (s suite) conform(t *testing.T) {
 	s.prepare(t, dir)
 	var table strings.Builder
 	var all []result
-	fmt.Fprintf(&table, "%s %s\n%-26s %6s %6s %7s\n", s.module, s.version, "group", "passed", "failed", "skipped")
+	fmt.Fprintf(&table, "%s %s\n%-28s %6s %6s %7s\n", s.module, s.version, "group", "passed", "failed", "skipped")
 	program := s.compile(t, dir)
 	for _, g := range s.groups {
 		at := ends{plain: serve(t, embedded.Options{}), secure: serve(t, embedded.Options{TLS: config, User: "admin", Password: "changeit"})}
 		results := s.run(t, dir, program, g, at)
 		all = append(all, results...)
-		fmt.Fprintf(&table, "%-26s %6d %6d %7d\n", g.name, count(results, "pass"), count(results, "fail"), count(results, "skip"))
+		fmt.Fprintf(&table, "%-28s %6d %6d %7d\n", g.name, count(results, "pass"), count(results, "fail"), count(results, "skip"))
 	}
-	fmt.Fprintf(&table, "%-26s %6d %6d %7d\n", "all", count(all, "pass"), count(all, "fail"), count(all, "skip"))
+	fmt.Fprintf(&table, "%-28s %6d %6d %7d\n", "all", count(all, "pass"), count(all, "fail"), count(all, "skip"))
 	for _, r := range all {
 		if r.action == "skip" {
 			fmt.Fprintf(&table, "skipped   %s: %s\n", r.test, s.whySkipped(t, r))

@@ -10,9 +10,8 @@ import (
 )
 
 const (
-	noPersistent = "persistent subscriptions are not offered"
-	populated    = "needs the publisher's private image with test data"
-	oneNode      = "a cluster is not offered"
+	populated = "needs the publisher's private image with test data"
+	oneNode   = "a cluster is not offered"
 )
 
 var eventStoreClient = suite{
@@ -28,11 +27,10 @@ var eventStoreClient = suite{
 		{name: "TestStreams, TLS", run: "^TestStreams$", env: func(at ends) []string {
 			return []string{"CONFORMANCE_ENDPOINT=" + at.secure, "EVENTSTORE_INSECURE=false"}
 		}},
+		{name: "TestPersistentSubscriptions", run: "^TestPersistentSubscriptions$", env: insecure},
 		{name: "TestMisc and the like", run: "^Test", skip: "^(TestStreams|TestExpectations|TestPersistentSubscriptions|TestProjections|TestPlugins)$"},
 	},
 	leftOut: []reason{
-		{"^TestStreams$/^AuthenticationTests$", noPersistent + ", which these create"},
-		{"^TestPersistentSubscriptions$", noPersistent},
 		{"^TestExpectations$", populated},
 		{"^TestProjections$", "server-side projections are not offered"},
 		{"^TestPlugins$", "logging in with a client certificate (a plugin of the commercial server) is not offered"},
@@ -41,6 +39,7 @@ var eventStoreClient = suite{
 	skips: []reason{
 		{"^TestStreams/ReadStreamTests/readStreamEvents(Forwards|Backwards)", populated},
 		{"^TestStreams/SubscriptionTests/(streamSubscriptionDelivers|allSubscriptionWithFilter|connectionClosing|subscriptionAllWithCredentials|subscriptionToStreamCaughtUp)", populated},
+		{"^TestPersistentSubscriptions/PersistentSubTests/testPersistentSubscriptionClosing$", populated},
 		{"^TestStreams/AppendTests/appendToSystemStreamWithIncorrectCredentials$", "runs with TLS only"},
 		{"^TestStreams/ReadStreamTests/readStreamWithCredentialsOverride$", "runs with TLS only"},
 	},
@@ -55,13 +54,12 @@ var kurrentClient = suite{
 	prepare: kurrentServers,
 	groups: []group{
 		{name: "TestStreams", run: "^TestStreams$", env: both},
+		{name: "TestPersistentSubscriptions", run: "^TestPersistentSubscriptions$", env: both},
 		{name: "TestTLS", run: "^TestTLS$", env: both},
 		{name: "TestMisc and the like", run: "^(TestMisc|TestTypes|TestVersionParsing.*)$"},
 	},
 	leftOut: []reason{
-		{"^TestStreams$/^(Secure|Insecure)Authentication$", noPersistent + ", which these create"},
 		{"^TestStreams$/^Rebalance$", oneNode},
-		{"^TestPersistentSubscriptions$", noPersistent},
 		{"^TestProjectionSuite$", "server-side projections are not offered"},
 	},
 	skips: []reason{
