@@ -6,6 +6,7 @@ package goclients_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,15 +28,20 @@ import (
 // suite is the tests of one client.
 type suite struct {
 	module, version string
-	folder          string                         // of its tests
-	prepare         func(t *testing.T, dir string) // changes the copy to find our servers
+	folder          string                                   // of its tests
+	prepare         func(t *testing.T, dir string)           // changes the copy to find our servers
+	populate        func(t *testing.T, module, store string) // makes a store with the publisher's test data
 	groups          []group
 	leftOut         []reason // not run: pattern of tests and why
 	skips           []reason // the tests skip themselves
 }
 
 // ends are the servers of one run.
-type ends struct{ plain, secure string }
+type ends struct {
+	plain, secure string
+	// The same with the publisher's test data, "" when a suite has none.
+	populated, populatedSecure string
+}
 
 // group is tests that run together against servers of their own.
 type group struct {
@@ -74,7 +80,7 @@ func (s suite) conform(t *testing.T) {
 	fmt.Fprintf(&table, "%s %s\n%-28s %6s %6s %7s\n", s.module, s.version, "group", "passed", "failed", "skipped")
 	program := s.compile(t, dir)
 	for _, g := range s.groups {
-		at := ends{plain: serve(t, embedded.Options{}), secure: serve(t, embedded.Options{TLS: config, User: "admin", Password: "changeit"})}
+		at := s.servers(t, dir, config)
 		results := s.run(t, dir, program, g, at)
 		all = append(all, results...)
 		fmt.Fprintf(&table, "%-28s %6d %6d %7d\n", g.name, count(results, "pass"), count(results, "fail"), count(results, "skip"))
@@ -118,16 +124,33 @@ func count(results []result, action string) int {
 	return n
 }
 
+// servers starts one of each kind.
+func (s suite) servers(t *testing.T, dir string, config *tls.Config) (at ends) {
+	t.Helper()
+	at.plain = serve(t, t.TempDir(), embedded.Options{})
+	secure := embedded.Options{TLS: config, User: "admin", Password: "changeit"}
+	at.secure = serve(t, t.TempDir(), secure)
+	if s.populate != nil {
+		store, copied := t.TempDir(), t.TempDir()
+		s.populate(t, dir, store)
+		s.populate(t, dir, copied)
+		at.populated, at.populatedSecure = serve(t, store, embedded.Options{}), serve(t, copied, secure)
+	}
+	return at
+}
+
 // serve starts an event store and returns its address by name, which is what certificates are for.
-func serve(t *testing.T, opts embedded.Options) string {
+func serve(t *testing.T, dir string, opts embedded.Options) string {
 	t.Helper()
 	opts.Addr, opts.Advertise = "127.0.0.1:0", "localhost"
-	s, err := embedded.Open(t.TempDir(), opts)
+	s, err := embedded.Open(dir, opts)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
-	// The suites wait for the server's list of users, which the embedded store, without user management, does not keep.
-	_, err = s.Log().Append(t.Context(), "$users", eventlog.NoStream, eventlog.EventData{ID: uuid.New(), Type: "$User", Data: []byte("admin")})
-	require.NoError(t, err)
+	if s.Log().LastPosition() == 0 {
+		// The suites wait for the list of users, which a store without user management does not keep.
+		_, err = s.Log().Append(t.Context(), "$users", eventlog.NoStream, eventlog.EventData{ID: uuid.New(), Type: "$User", Data: []byte("admin")})
+		require.NoError(t, err)
+	}
 	return "localhost" + strings.TrimPrefix(s.Addr().String(), "127.0.0.1")
 }
 

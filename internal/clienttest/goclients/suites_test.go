@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	populated = "needs the publisher's private image with test data"
-	oneNode   = "a cluster is not offered"
+	oneNode     = "a cluster is not offered"
+	onlyWithTLS = "runs with TLS only"
 )
 
 var eventStoreClient = suite{
@@ -22,31 +22,29 @@ var eventStoreClient = suite{
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "esdb", "containers_test.go"), ours, 0o600))
 	},
+	populate: populate,
 	groups: []group{
 		{name: "TestStreams", run: "^TestStreams$", env: insecure},
 		{name: "TestStreams, TLS", run: "^TestStreams$", env: func(at ends) []string {
-			return []string{"CONFORMANCE_ENDPOINT=" + at.secure, "EVENTSTORE_INSECURE=false"}
+			return []string{"CONFORMANCE_ENDPOINT=" + at.secure, "CONFORMANCE_POPULATED=" + at.populatedSecure, "EVENTSTORE_INSECURE=false"}
 		}},
 		{name: "TestPersistentSubscriptions", run: "^TestPersistentSubscriptions$", env: insecure},
+		{name: "TestExpectations", run: "^TestExpectations$", env: insecure},
 		{name: "TestMisc and the like", run: "^Test", skip: "^(TestStreams|TestExpectations|TestPersistentSubscriptions|TestProjections|TestPlugins)$"},
 	},
 	leftOut: []reason{
-		{"^TestExpectations$", populated},
 		{"^TestProjections$", "server-side projections are not offered"},
 		{"^TestPlugins$", "logging in with a client certificate (a plugin of the commercial server) is not offered"},
 		{"ClusterTests", oneNode},
 	},
 	skips: []reason{
-		{"^TestStreams/ReadStreamTests/readStreamEvents(Forwards|Backwards)", populated},
-		{"^TestStreams/SubscriptionTests/(streamSubscriptionDelivers|allSubscriptionWithFilter|connectionClosing|subscriptionAllWithCredentials|subscriptionToStreamCaughtUp)", populated},
-		{"^TestPersistentSubscriptions/PersistentSubTests/testPersistentSubscriptionClosing$", populated},
-		{"^TestStreams/AppendTests/appendToSystemStreamWithIncorrectCredentials$", "runs with TLS only"},
-		{"^TestStreams/ReadStreamTests/readStreamWithCredentialsOverride$", "runs with TLS only"},
+		{"^TestStreams/AppendTests/appendToSystemStreamWithIncorrectCredentials$", onlyWithTLS},
+		{"^TestStreams/ReadStreamTests/readStreamWithCredentialsOverride$", onlyWithTLS},
 	},
 }
 
 func insecure(at ends) []string {
-	return []string{"CONFORMANCE_ENDPOINT=" + at.plain, "EVENTSTORE_INSECURE=true"}
+	return []string{"CONFORMANCE_ENDPOINT=" + at.plain, "CONFORMANCE_POPULATED=" + at.populated, "EVENTSTORE_INSECURE=true"}
 }
 
 var kurrentClient = suite{
