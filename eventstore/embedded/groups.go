@@ -68,10 +68,9 @@ const (
 	pinnedByCorrelation = "PinnedByCorrelation"
 )
 
-// filter is the group's filter of the whole log. What groups on the whole log write themselves is left out: writing a
-// checkpoint would otherwise be reason for the next one.
+// filter is the group's filter of the whole log.
 func (c *groupConfig) filter() (*eventlog.Filter, *problem) {
-	f := &eventlog.Filter{ExcludeStreams: []string{groupPrefix + allSource + "::"}}
+	f := &eventlog.Filter{ExcludeStreams: hiddenStreams}
 	if c.Filter == nil {
 		return f, nil
 	}

@@ -219,6 +219,12 @@ func TestGroupOnAll(t *testing.T) {
 	before := s.Log().Stats().Events
 	time.Sleep(50 * time.Millisecond)
 	require.Equal(t, before, s.Log().Stats().Events, "its own checkpoints are no events to it")
+	whole, err := all(c.ReadAll(within(t), esdb.ReadAllOptions{}, 1000))
+	require.NoError(t, err)
+	for _, e := range whole {
+		require.NotContains(t, e.Event.StreamID, "$persistentsubscription-$all::", "nobody else sees them either")
+	}
+	require.NotEmpty(t, mustRead(t, c, "$persistentsubscription-$all::g-checkpoint"), "except by name")
 	toAll, err := c.ListPersistentSubscriptionsToAll(within(t), esdb.ListPersistentSubscriptionsOptions{})
 	require.NoError(t, err)
 	require.Len(t, toAll, 1)

@@ -77,7 +77,7 @@ func (r *reading) run() (*problem, error) {
 	if p != nil {
 		return p, nil
 	}
-	if subscribe && filter != nil && window == 0 {
+	if subscribe && r.opts.GetFilter() != nil && window == 0 {
 		return invalid("the search window and the checkpoint interval must be positive"), nil
 	}
 	switch o := r.opts.GetStreamOption().(type) {
@@ -265,17 +265,20 @@ const defaultWindow = 32
 // expression.
 const excludeSystem = `^[^\$].*`
 
-// parseFilter returns the filter, nil for none, and after how many considered events a subscription is due a checkpoint.
+// hiddenStreams are not part of the whole log as clients see it: groups on the whole log keep their own state there.
+var hiddenStreams = []string{groupPrefix + allSource + "::"}
+
+// parseFilter returns the filter and after how many considered events a subscription is due a checkpoint, 0 for never.
 func parseFilter(f *streams.ReadReq_Options_FilterOptions) (*eventlog.Filter, int, *problem) {
 	if f == nil {
-		return nil, 0, nil
+		return &eventlog.Filter{ExcludeStreams: hiddenStreams}, 0, nil
 	}
 	window := uint64(defaultWindow)
 	if w, ok := f.GetWindow().(*streams.ReadReq_Options_FilterOptions_Max); ok {
 		window = uint64(w.Max)
 	}
 	every := window * uint64(f.GetCheckpointIntervalMultiplier())
-	out := &eventlog.Filter{}
+	out := &eventlog.Filter{ExcludeStreams: hiddenStreams}
 	var p *problem
 	switch e := f.GetFilter().(type) {
 	case *streams.ReadReq_Options_FilterOptions_StreamIdentifier:

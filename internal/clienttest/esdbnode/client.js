@@ -175,6 +175,51 @@ for (const [name, filter] of Object.entries({
   step("subscribed to everything by " + name);
 }
 
+// Persistent subscriptions.
+{
+  const p = fresh("p"), group = "group";
+  await client.appendToStream(p, many(3));
+  await client.createPersistentSubscriptionToStream(p, group, api.persistentSubscriptionToStreamSettingsFromDefaults({ startFrom: api.START, maxRetryCount: 1 }));
+  await refused("a group that is there", () => client.createPersistentSubscriptionToStream(p, group, api.persistentSubscriptionToStreamSettingsFromDefaults()), api.PersistentSubscriptionExistsError, (err) => assert.deepEqual([err.streamName, err.groupName], [p, group]));
+  const seen = [], acked = waiting("three events and a retry"), replayed = waiting("a replay");
+  const s = client.subscribeToPersistentSubscriptionToStream(p, group, { bufferSize: 2 });
+  s.on("error", acked.reject);
+  s.on("data", async (e) => {
+    seen.push([e.event.revision, e.retryCount]);
+    if (e.link) return await s.ack(e), replayed.resolve(e);
+    if (e.event.revision === 0n && e.retryCount === 0) return s.nack("retry", "again", e);
+    if (e.event.revision === 1n) return s.nack("park", "later", e);
+    await s.ack(e);
+    if (seen.length === 4) acked.resolve();
+  });
+  await acked.done;
+  assert.deepEqual(seen.map(String).sort(), ["0,0", "0,1", "1,0", "2,0"]);
+  let info;
+  for (let i = 0; i < 200; i++) {
+    info = await client.getPersistentSubscriptionToStreamInfo(p, group);
+    if (info.stats.parkedMessageCount === 1n || info.stats.parkedMessageCount === 1) break;
+    await new Promise((r) => setTimeout(r, 25));
+  }
+  assert.equal(Number(info.stats.parkedMessageCount), 1);
+  assert.deepEqual([info.eventSource, info.groupName, info.connections.length], [p, group, 1]);
+  await client.replayParkedMessagesToStream(p, group);
+  assert.equal((await replayed.done).event.revision, 1n);
+  await client.createPersistentSubscriptionToAll(group, api.persistentSubscriptionToAllSettingsFromDefaults({ startFrom: api.START }), { filter: api.streamNameFilter({ prefixes: [p] }) });
+  const listed = await client.listAllPersistentSubscriptions();
+  assert.deepEqual(listed.map((i) => i.eventSource).sort(), ["$all", p].sort());
+  const one = waiting("an event of everything");
+  const all = client.subscribeToPersistentSubscriptionToAll(group);
+  all.on("error", one.reject);
+  all.on("data", async (e) => (await all.ack(e), one.resolve(e)));
+  assert.equal((await one.done).event.streamId, p);
+  await all.unsubscribe();
+  await s.unsubscribe();
+  await client.deletePersistentSubscriptionToAll(group);
+  await client.deletePersistentSubscriptionToStream(p, group);
+  await refused("a group that is gone", () => client.getPersistentSubscriptionToStreamInfo(p, group), api.PersistentSubscriptionDoesNotExistError);
+  step("persistent subscriptions: acknowledged, retried, parked, replayed, on everything");
+}
+
 // Metadata.
 const empty = await client.getStreamMetadata(a);
 assert.equal(empty.metadata, undefined);
