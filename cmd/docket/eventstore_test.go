@@ -6,7 +6,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -115,6 +118,32 @@ func TestEventstoreServeStatsVerify(t *testing.T) {
 	stop()
 	out, status = storeProgram(t, "verify", "--data", dir)
 	require.Zero(t, status, out)
+}
+
+func TestEventstoreServeTLS(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, data, 0o600))
+		return path
+	}
+	web := httptest.NewTLSServer(nil)
+	web.Close()
+	key, err := x509.MarshalPKCS8PrivateKey(web.TLS.Certificates[0].PrivateKey)
+	require.NoError(t, err)
+	cert := file("crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw}))
+	conn, _ := serveStore(t, "--data", filepath.Join(dir, "events"), "--tls-certificate", cert,
+		"--tls-key", file("key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})),
+		"--user", "ada", "--password-file", file("secret", []byte("word\n")))
+	require.Contains(t, conn, "esdb://ada:PASSWORD@127.0.0.1:")
+	config, err := esdb.ParseConnectionString(strings.Replace(conn, "PASSWORD", "word", 1) + "&tlsCAFile=" + cert)
+	require.NoError(t, err)
+	client, err := esdb.NewClient(config)
+	require.NoError(t, err)
+	_, err = client.AppendToStream(context.Background(), "a", esdb.AppendToStreamOptions{},
+		esdb.EventData{EventID: uuid.New(), EventType: "t", ContentType: esdb.ContentTypeJson, Data: []byte(`{}`)})
+	require.NoError(t, err)
+	require.NoError(t, client.Close())
 }
 
 func TestEventstoreServeUsage(t *testing.T) {
