@@ -13,6 +13,7 @@ import (
 
 	"docket/eventstore/embedded/eventlog"
 
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/persistent"
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 )
@@ -202,6 +203,7 @@ func (g *group) leave(c *consumer) {
 	for _, f := range c.inFlight {
 		back = append(back, f.item)
 	}
+	c.inFlight = nil // what it still says means nothing
 	slices.SortFunc(back, asRead)
 	g.retry = append(back, g.retry...)
 	last := len(g.consumers) == 0
@@ -218,7 +220,7 @@ func (g *group) leave(c *consumer) {
 // drop disconnects all consumers and forgets what was read. The caller holds mu.
 func (g *group) drop(p *problem) {
 	for _, c := range g.consumers {
-		c.reason = p
+		c.reason, c.inFlight = p, nil
 		close(c.gone)
 	}
 	if len(g.consumers) > 0 {
@@ -408,11 +410,14 @@ func pin(e *eventlog.Event, strategy string) uint32 {
 	return h.Sum32()
 }
 
-// sent takes what a consumer is to be sent.
-func (g *group) sent(c *consumer) []*item {
+// outgoing are the messages for what a consumer is to be sent. They are made here because retries count on meanwhile.
+func (g *group) outgoing(c *consumer, textUUID bool) []*persistent.ReadResp {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	out := c.queue
+	out := make([]*persistent.ReadResp, len(c.queue))
+	for i, it := range c.queue {
+		out[i] = it.message(textUUID)
+	}
 	c.queue = nil
 	return out
 }

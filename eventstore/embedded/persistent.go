@@ -416,8 +416,8 @@ func (s *persistentServer) consume(stream persistent.PersistentSubscriptions_Rea
 	for {
 		select {
 		case <-c.wake:
-			for _, i := range g.sent(c) {
-				if err := stream.Send(i.message(text)); err != nil {
+			for _, m := range g.outgoing(c, text) {
+				if err := stream.Send(m); err != nil {
 					return nil, err
 				}
 			}
