@@ -92,13 +92,13 @@ func advertised(addr net.Addr, wish string) (*gossip.EndPoint, error) {
 	if wish == "" {
 		return end, nil
 	}
-	host, port, err := net.SplitHostPort(wish)
-	if err != nil {
+	if !strings.Contains(wish, ":") {
 		end.Address = wish
 		return end, nil
 	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if host == "" || err != nil {
+	host, port, err := net.SplitHostPort(wish)
+	n, perr := strconv.ParseUint(port, 10, 16)
+	if err != nil || perr != nil || host == "" {
 		return nil, fmt.Errorf("event store clients cannot be told to go to %q: it is no host:port", wish)
 	}
 	end.Address, end.Port = host, uint32(n)

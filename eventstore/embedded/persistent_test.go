@@ -198,8 +198,9 @@ func TestGroupOnAll(t *testing.T) {
 	s, c := open(t)
 	appendTo(t, c, "before", esdb.NoStream{}, events(1)...)
 	require.NoError(t, c.CreatePersistentSubscriptionToAll(within(t), "g", esdb.PersistentAllSubscriptionOptions{
-		StartFrom: esdb.Start{}, Settings: settings(func(s *esdb.PersistentSubscriptionSettings) { s.CheckpointLowerBound, s.CheckpointUpperBound = 1, 1 }),
-		Filter: &esdb.SubscriptionFilter{Type: esdb.StreamFilterType, Prefixes: []string{"wanted-", "$persistentsubscription-"}}}))
+		StartFrom: esdb.Start{},
+		Settings:  settings(func(s *esdb.PersistentSubscriptionSettings) { s.CheckpointLowerBound, s.CheckpointUpperBound = 1, 1 }),
+		Filter:    &esdb.SubscriptionFilter{Type: esdb.StreamFilterType, Prefixes: []string{"wanted-", "$persistentsubscription-"}}}))
 	appendTo(t, c, "unwanted", esdb.NoStream{}, events(1)...)
 	appendTo(t, c, "wanted-1", esdb.NoStream{}, events(2)...)
 	sub, err := c.SubscribeToPersistentSubscriptionToAll(within(t), "g", esdb.SubscribeToPersistentSubscriptionOptions{})
@@ -275,8 +276,9 @@ func TestGroupBadRequests(t *testing.T) {
 		require.Equal(t, codes.InvalidArgument, create(o), name)
 	}
 	// An old client's request: the stream and the start where they used to be.
-	require.Equal(t, codes.OK, create(&persistent.CreateReq_Options{StreamIdentifier: identifier("a"), GroupName: "g",
-		Settings: &persistent.CreateReq_Settings{Revision: 3, MessageTimeout: &persistent.CreateReq_Settings_MessageTimeoutTicks{MessageTimeoutTicks: 50_000}}}))
+	old := &persistent.CreateReq_Settings{MessageTimeout: &persistent.CreateReq_Settings_MessageTimeoutTicks{MessageTimeoutTicks: 50_000}}
+	old.Revision = 3                                                                                                                    //nolint:staticcheck // deprecated
+	require.Equal(t, codes.OK, create(&persistent.CreateReq_Options{StreamIdentifier: identifier("a"), GroupName: "g", Settings: old})) //nolint:staticcheck
 	info, err := c.GetInfo(ctx, &persistent.GetInfoReq{Options: &persistent.GetInfoReq_Options{
 		StreamOption: &persistent.GetInfoReq_Options_StreamIdentifier{StreamIdentifier: identifier("a")}, GroupName: "g"}})
 	require.NoError(t, err)
