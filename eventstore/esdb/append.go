@@ -2,6 +2,7 @@ package esdb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -29,18 +30,15 @@ func (s *Store) append(ctx context.Context, stream string, expect eventstore.Rev
 	if err := checkAppend(stream, expect, events); err != nil {
 		return eventstore.Receipt{}, err
 	}
-	data := make([]client.EventData, len(events))
-	for i, e := range events {
-		data[i] = client.EventData{EventID: e.ID, EventType: e.Type, ContentType: client.ContentTypeJson, Data: e.Data, Metadata: e.Meta}
+	ctx, cancel := context.WithTimeout(ctx, s.deadlines.Append)
+	defer cancel()
+	position, err := s.batcher.append(ctx, s.deadlines.Append, stream, expect, events)
+	switch {
+	case errors.Is(err, errUndecided):
+		position, err = s.appendAlone(ctx, stream, expect, events, errors.Is(err, errInDoubt))
+	case err != nil && ctx.Err() != nil:
+		err = unavailable(ctx, "append", err)
 	}
-	options := client.AppendToStreamOptions{ExpectedRevision: expected(expect), Deadline: &s.deadlines.Append}
-	position, err := retry(ctx, s, call{what: "append", limit: s.deadlines.Append}, func(ctx context.Context, c *client.Client) (eventstore.Position, error) {
-		written, err := c.AppendToStream(ctx, stream, options, data...)
-		if err != nil {
-			return 0, appendError(err, stream, expect)
-		}
-		return positionOf(written.CommitPosition), nil
-	})
 	if err != nil {
 		return eventstore.Receipt{}, err
 	}
@@ -53,6 +51,23 @@ func (s *Store) append(ctx context.Context, stream string, expect eventstore.Rev
 		}
 	}
 	return eventstore.Receipt{Revision: expect + eventstore.Revision(len(events)), Position: position}, nil
+}
+
+// appendAlone appends by a call of its own, repeated until the outcome is known.
+// begun says that the events may have been written already.
+func (s *Store) appendAlone(ctx context.Context, stream string, expect eventstore.Revision, events []eventstore.Proposed, begun bool) (eventstore.Position, error) {
+	data := make([]client.EventData, len(events))
+	for i, e := range events {
+		data[i] = client.EventData{EventID: e.ID, EventType: e.Type, ContentType: client.ContentTypeJson, Data: e.Data, Metadata: e.Meta}
+	}
+	options := client.AppendToStreamOptions{ExpectedRevision: expected(expect), Deadline: &s.deadlines.Append}
+	return retry(ctx, s, call{what: "append", limit: s.deadlines.Append, begun: begun}, func(ctx context.Context, c *client.Client) (eventstore.Position, error) {
+		written, err := c.AppendToStream(ctx, stream, options, data...)
+		if err != nil {
+			return 0, appendError(err, stream, expect)
+		}
+		return positionOf(written.CommitPosition), nil
+	})
 }
 
 func expected(r eventstore.Revision) client.ExpectedRevision {

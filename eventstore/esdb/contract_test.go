@@ -27,7 +27,15 @@ func TestContract(t *testing.T) {
 	t.Run("Embedded", func(t *testing.T) {
 		contract.Run(t, func(t *testing.T) eventstore.Store {
 			server := startNode(t)
-			return openStore(t, esdb.Config{Client: server.node.ClientConfig()})
+			store := openStore(t, esdb.Config{Client: server.node.ClientConfig()})
+			awaitBatch(t, store)
+			return store
+		}, contract.Options{})
+	})
+	t.Run("OneCallPerAppend", func(t *testing.T) {
+		contract.Run(t, func(t *testing.T) eventstore.Store {
+			server := startNode(t)
+			return openStore(t, esdb.Config{Client: server.node.ClientConfig(), NoBatch: true})
 		}, contract.Options{})
 	})
 	t.Run("Direct", func(t *testing.T) {

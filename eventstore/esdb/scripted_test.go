@@ -33,7 +33,8 @@ type scripted struct {
 	features func(ctx context.Context) error
 	onAppend func(got *appended) (*streams.AppendResp, error)
 	onFollow func(from *streams.ReadReq_Options, out streams.Streams_ReadServer) error
-	head     uint64 // position of the newest event, 0 for none
+	onBatch  func(call streams.Streams_BatchAppendServer) error // unset: not offered
+	head     uint64                                             // position of the newest event, 0 for none
 	lookFor  func(ctx context.Context) error
 
 	network, address string
@@ -130,6 +131,13 @@ func (s *scripted) Append(in streams.Streams_AppendServer) error {
 		return err
 	}
 	return in.SendAndClose(answer)
+}
+
+func (s *scripted) BatchAppend(call streams.Streams_BatchAppendServer) error {
+	if s.onBatch == nil {
+		return s.UnimplementedStreamsServer.BatchAppend(call)
+	}
+	return s.onBatch(call)
 }
 
 func (s *scripted) Read(req *streams.ReadReq, out streams.Streams_ReadServer) error {

@@ -29,6 +29,8 @@ type Config struct {
 	// Log reads the server's log without the way over gRPC, for servers in the
 	// same process. ReadAll uses it.
 	Log Log
+	// NoBatch makes a call for every append, instead of one call for all of them where the server can.
+	NoBatch bool
 	// Logger gets outages and recoveries. Nil discards them.
 	Logger *slog.Logger
 	// Deadlines bound every call.
@@ -71,6 +73,7 @@ func (d Deadlines) orDefaults() Deadlines {
 // Store is the event store behind an EventStoreDB server.
 type Store struct {
 	supervisor *supervisor
+	batcher    *batcher
 	log        Log
 	deadlines  Deadlines
 	logger     *slog.Logger
@@ -95,8 +98,10 @@ func Open(cfg Config) (*Store, error) {
 	}
 	conf.Logger = clientLogger(logger)
 	deadlines := cfg.Deadlines.orDefaults()
+	sv := supervise(conf, deadlines.Probe, logger)
 	return &Store{
-		supervisor: supervise(conf, deadlines.Probe, logger),
+		supervisor: sv,
+		batcher:    startBatcher(conf, sv, logger, cfg.NoBatch),
 		log:        cfg.Log,
 		deadlines:  deadlines,
 		logger:     logger,
@@ -107,6 +112,7 @@ func Open(cfg Config) (*Store, error) {
 // Close ends all calls and followers with an error and releases the connection.
 func (s *Store) Close() error {
 	s.supervisor.close()
+	s.batcher.close()
 	return nil
 }
 
@@ -116,6 +122,7 @@ type Stats struct {
 	Reconnects uint64 // connections made after the first
 	InFlight   int64  // calls to the server under way, those given up by their callers included
 	Retries    uint64 // calls repeated after an error
+	Batched    uint64 // appends that shared one call
 }
 
 // Stats reads the counters.
@@ -128,6 +135,7 @@ func (s *Store) Stats() Stats {
 		Reconnects: max(sv.connections, 1) - 1,
 		InFlight:   sv.inFlight.Load(),
 		Retries:    sv.retries.Load(),
+		Batched:    s.batcher.decided.Load(),
 	}
 }
 

@@ -214,6 +214,31 @@ func (sv *supervisor) use() (conn *connection, gate, away <-chan struct{}, err e
 	return sv.current, sv.gate, sv.away, nil
 }
 
+// await waits until the server has answered. False means that ctx or the store
+// ended.
+func (sv *supervisor) await(ctx context.Context) bool {
+	for {
+		conn, gate, _, err := sv.use()
+		if err != nil || ctx.Err() != nil {
+			if conn != nil {
+				sv.release(conn)
+			}
+			return false
+		}
+		if conn != nil {
+			sv.release(conn)
+			return true
+		}
+		select {
+		case <-gate:
+		case <-sv.closed:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
 // absence is why nobody is connected.
 func (sv *supervisor) absence() error {
 	sv.mu.Lock()
