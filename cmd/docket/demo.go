@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"docket/cmd/docket/client"
@@ -29,7 +28,7 @@ func demoCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p := &progress{out: cmd.ErrOrStderr(), live: terminal(cmd.ErrOrStderr())}
+			p := stages{newProgress(cmd.ErrOrStderr(), 0)}
 			f := demo.Filler{API: api, Sizes: sizes, Concurrency: r.conns, Progress: p.show}
 			start := time.Now()
 			look, err := f.Run(cmd.Context())
@@ -54,48 +53,15 @@ func demoCommand() *cobra.Command {
 	return r.flags(c)
 }
 
-// progress shows how far each stage is.
-type progress struct {
-	out  io.Writer
-	live bool // a terminal, where a line can be written over
-	last time.Time
-	open bool // a line is not finished
-}
+// stages shows how far each stage of the demo is.
+type stages struct{ *progress }
 
-func (p *progress) show(s demo.Stage) {
-	done := s.Done == s.Total
-	if !done && (!p.live || time.Since(p.last) < 100*time.Millisecond) {
-		return
-	}
-	p.last = time.Now()
+func (p stages) show(s demo.Stage) {
 	line := fmt.Sprintf("%-20s %6d of %d", s.Name, s.Done, s.Total)
 	if s.Made > 0 {
 		line += fmt.Sprintf(", %d made, %.0f/s", s.Made, float64(s.Made)/s.Took.Seconds())
 	}
-	if p.live {
-		line = "\r\x1b[K" + line
-	}
-	say(p.out, "%s", line)
-	p.open = !done
-	if done {
-		say(p.out, "\n")
-	}
-}
-
-// end finishes the line of a stage that broke off.
-func (p *progress) end() {
-	if p.open {
-		say(p.out, "\n")
-	}
-}
-
-func terminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	p.line(s.Done == s.Total, "%s", line)
 }
 
 // lookAround prints commands to look at what there is. The key stays out of them.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -23,13 +22,14 @@ import (
 
 func eventstoreCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "eventstore", Short: "The event store by itself: serve it to any EventStoreDB client, look into its folder",
-		Long: "The event store that docket serve starts within itself. These commands work on its folder and need no server; " +
-			"serve, stats and verify need the folder for themselves.",
+		Use: "eventstore", Short: "The event store by itself: serve it to any EventStoreDB client, check, back up, move it",
+		Long: "The event store that docket serve starts within itself. These commands work on its folder. serve, stats, verify and " +
+			"restore need it for themselves; backup, export and import also work while it is served.",
 	}
 	var dir string
 	c.PersistentFlags().StringVar(&dir, "data", eventsDir(), "folder of the event store")
-	c.AddCommand(eventstoreServe(&dir), eventstoreStats(&dir), eventstoreVerify(&dir))
+	c.AddCommand(eventstoreServe(&dir), eventstoreStats(&dir), eventstoreVerify(&dir),
+		eventstoreBackup(&dir), eventstoreRestore(&dir), eventstoreExport(&dir), eventstoreImport(&dir))
 	return c
 }
 
@@ -197,31 +197,27 @@ func eventstoreVerify(dir *string) *cobra.Command {
 		Long: "Reads everything and changes nothing: checksums, the chain of events, revisions without gaps, index against log, " +
 			"and whether all that was acknowledged is there. The exit code is 5 when something is wrong.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := eventlog.Verify(*dir, nil, verifyProgress(cmd.Context(), cmd.ErrOrStderr()))
-			if err != nil {
-				return explainLocked(err)
-			}
-			for _, p := range f.Problems {
-				say(cmd.OutOrStdout(), "%s\n", strings.Map(printable, p))
-			}
-			say(cmd.OutOrStdout(), "%d events in %d streams, %d problems\n", f.Events, f.Streams, f.Count)
-			if f.Count > 0 {
-				return errDamaged
-			}
-			return nil
+			return verify(cmd, *dir)
 		},
 	}
 }
 
-// verifyProgress says every second how far a verification is.
-func verifyProgress(ctx context.Context, out io.Writer) func(uint64) {
-	last := time.Now()
-	return func(events uint64) {
-		if time.Since(last) > time.Second && ctx.Err() == nil {
-			last = time.Now()
-			say(out, "%d events read\n", events)
-		}
+// verify checks a folder and prints what it finds.
+func verify(cmd *cobra.Command, dir string) error {
+	p := newProgress(cmd.ErrOrStderr(), 10*time.Second)
+	f, err := eventlog.Verify(dir, nil, func(events uint64) { p.line(false, "%d events read", events) })
+	p.end()
+	if err != nil {
+		return explainLocked(err)
 	}
+	for _, problem := range f.Problems {
+		say(cmd.OutOrStdout(), "%s\n", strings.Map(printable, problem))
+	}
+	say(cmd.OutOrStdout(), "%d events in %d streams, %d problems\n", f.Events, f.Streams, f.Count)
+	if f.Count > 0 {
+		return errDamaged
+	}
+	return nil
 }
 
 func explainLocked(err error) error {

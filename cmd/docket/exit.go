@@ -28,6 +28,9 @@ var errDifferent = errors.New("read models are not what the log says; rebuild th
 // errDamaged ends a verification of the log itself.
 var errDamaged = errors.New("the event store is damaged; restore a backup")
 
+// errNoCopy ends a transfer whose two sides differ.
+var errNoCopy = errors.New("the target is not a copy of the source")
+
 func exitCode(err error) int {
 	var wrong usage
 	var away *client.Unreachable
@@ -39,7 +42,7 @@ func exitCode(err error) int {
 		return exitUnreachable
 	case errors.As(err, &refused):
 		return exitRefused
-	case errors.Is(err, errDifferent), errors.Is(err, errDamaged):
+	case errors.Is(err, errDifferent), errors.Is(err, errDamaged), errors.Is(err, errNoCopy):
 		return exitDifferent
 	}
 	return exitFailed

@@ -51,7 +51,7 @@ type Options struct {
 	// FS is the file system of the log; nil means the operating system's. With another one nothing but the socket touches
 	// the disk.
 	FS vfs.FS
-	// CacheStreams is how many streams' states are kept in memory; 0 means 131,072.
+	// CacheStreams is how many streams' states, and how many ids of the newest events, are kept in memory; 0 means 131,072.
 	CacheStreams int
 	// Logger receives what an operator should know; nil discards it.
 	Logger *slog.Logger
@@ -155,6 +155,7 @@ func (s *Server) serve() {
 	persistent.RegisterPersistentSubscriptionsServer(s.grpc, &persistentServer{groups: &groups{server: s, log: s.log}})
 	serverfeatures.RegisterServerFeaturesServer(s.grpc, &featuresServer{server: s})
 	gossip.RegisterGossipServer(s.grpc, &gossipServer{server: s, started: time.Now()})
+	s.grpc.RegisterService(s.backupDesc(), s)
 	s.run(s.socket.Listener)
 	if s.tcp != nil {
 		s.run(plainHTTP{s.secured()})
@@ -195,8 +196,23 @@ func (s *Server) Log() *eventlog.Log { return s.log }
 // ClientConfig returns a new configuration for an EventStoreDB client of this server, over the unix socket. Every client
 // should be given its own.
 func (s *Server) ClientConfig() *esdb.Configuration {
+	c := clientConfig(s.socket.target())
+	c.Logger = s.clientLog
+	return c
+}
+
+// ClientConfigOf is the same for the server, in another process of the same user, that has the store in dir open.
+func ClientConfigOf(dir string) (*esdb.Configuration, error) {
+	address, err := SocketOf(dir)
+	if err != nil {
+		return nil, err
+	}
+	return clientConfig(address), nil
+}
+
+func clientConfig(address string) *esdb.Configuration {
 	return &esdb.Configuration{
-		Address:             s.socket.target(),
+		Address:             address,
 		DisableTLS:          true,
 		NodePreference:      esdb.NodePreferenceLeader,
 		MaxDiscoverAttempts: 10,
@@ -204,7 +220,6 @@ func (s *Server) ClientConfig() *esdb.Configuration {
 		GossipTimeout:       5,
 		KeepAliveInterval:   10 * time.Second,
 		KeepAliveTimeout:    10 * time.Second,
-		Logger:              s.clientLog,
 	}
 }
 

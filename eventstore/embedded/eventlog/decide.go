@@ -137,9 +137,10 @@ func (v *verdict) check(events []EventData) (*WriteResult, error) {
 // stream is a repeat, none known a new write, anything between a conflict.
 func (v *verdict) repeatsRecent(events []EventData) (*WriteResult, error) {
 	var res WriteResult
+	stream := v.log.hash(v.w.Stream)
 	for i := range events {
 		p, ok := v.log.ids.get(events[i].ID)
-		if !ok || p.stream != v.w.Stream {
+		if !ok || p.stream != stream {
 			if i == 0 {
 				return nil, nil
 			}

@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -23,7 +24,7 @@ type Options struct {
 	AcceptLoss bool
 	// MaxAppendBytes limits data, metadata and twice the type names of one append; 0 means 1 MiB, as in EventStoreDB.
 	MaxAppendBytes int
-	// CacheStreams is how many streams' states are kept in memory; 0 means 131,072.
+	// CacheStreams is how many streams' states, and how many ids of the newest events, are kept in memory; 0 means 131,072.
 	CacheStreams int
 	// Logger receives what an operator should know; nil discards it.
 	Logger *slog.Logger
@@ -45,6 +46,7 @@ type Log struct {
 	opts   Options
 	logger *slog.Logger
 	fs     vfs.FS
+	dir    string
 	db     *pebble.DB
 	lock   *pebble.Lock
 	mark   *markWriter
@@ -59,7 +61,8 @@ type Log struct {
 	sequenced chan struct{} // closed when the sequencer has ended
 	syncing   sync.WaitGroup
 	tail      tail                    // of the sequencer
-	ids       *cache[[16]byte, place] // of the sequencer
+	ids       *cache[[16]byte, place] // of the sequencer: the newest, to recognise repeated appends with Any and StreamExists
+	seed      maphash.Seed
 
 	// What readers may see: everything before end.
 	last, count atomic.Uint64

@@ -96,6 +96,19 @@ func (w *markWriter) advance(m mark) error {
 	return nil
 }
 
+// copyTo writes the newest mark into a new file.
+func (w *markWriter) copyTo(fs vfs.FS, name string) error {
+	w.mu.Lock()
+	buf, slot := w.buf, int64(w.gen%2)
+	w.mu.Unlock()
+	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(buf[:], slot*markSlot)
+	return errors.Join(err, f.Close())
+}
+
 // sync makes the newest mark durable if there is a newer one than last time.
 func (w *markWriter) sync() error {
 	w.mu.Lock()

@@ -3,6 +3,7 @@ package eventlog
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"log/slog"
 
@@ -33,7 +34,7 @@ func Open(dir string, opts Options) (*Log, error) {
 		opts: opts, logger: opts.Logger, fs: opts.FS,
 		queue: make(chan *Write, queueLength), queued: semaphore.NewWeighted(queueBytes),
 		stop: make(chan struct{}), sequenced: make(chan struct{}), done: make(chan struct{}),
-		ids: newCache[[16]byte, place](recentIDs), states: newStates(opts.CacheStreams),
+		ids: newCache[[16]byte, place](opts.CacheStreams), seed: maphash.MakeSeed(), states: newStates(opts.CacheStreams),
 	}
 	l.decoders.New = func() any { return newDecoder() }
 	l.replies.New = func() any { return make(chan *Write, 1) }
@@ -47,6 +48,7 @@ func Open(dir string, opts Options) (*Log, error) {
 }
 
 func (l *Log) open(dir string) (err error) {
+	l.dir = dir
 	db := l.fs.PathJoin(dir, dbDir)
 	if err := makeDir(l.fs, db); err != nil {
 		return fmt.Errorf("creating the event log's folder: %w", err)
@@ -63,6 +65,9 @@ func (l *Log) open(dir string) (err error) {
 			}
 		}
 	}()
+	if err := l.removeSnapshots(); err != nil {
+		return fmt.Errorf("removing old snapshots of the event log: %w", err)
+	}
 	if err := l.openDB(db); err != nil {
 		return err
 	}
@@ -299,14 +304,14 @@ func (l *Log) warm() (err error) {
 	defer func() { err = errors.Join(err, it.Close()) }()
 	var r record
 	bytes := 0
-	for ok, n := it.Last(), 0; ok && n < warmIDs && bytes < warmBytes; ok, n = it.Prev(), n+1 {
+	for ok, n := it.Last(), 0; ok && n < min(warmIDs, l.opts.CacheStreams) && bytes < warmBytes; ok, n = it.Prev(), n+1 {
 		size, err := parseAt(it, &r)
 		if err != nil {
 			return err
 		}
 		bytes += size
 		if _, known := l.ids.get(r.id); !known { // the newest place of an id counts
-			l.ids.put(r.id, place{stream: string(r.stream), rev: r.rev, pos: r.pos})
+			l.ids.put(r.id, place{stream: maphash.Bytes(l.seed, r.stream), rev: r.rev, pos: r.pos})
 		}
 	}
 	if err := it.Error(); err != nil {

@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"encoding/binary"
+	"hash/maphash"
 	"runtime"
 	"time"
 
@@ -15,15 +16,15 @@ const (
 	groupBytes  = 8 << 20
 )
 
-// recentIDs is how many event ids are remembered to recognise repeated appends with Any and StreamExists.
-const recentIDs = 128 << 10
-
-// place is where an event id was written.
+// place is where an event id was written. It holds no pointers: the collector need not look through very many of them.
 type place struct {
-	stream string
+	stream uint64 // hash of its name
 	rev    int64
 	pos    uint64
 }
+
+// hash is that of a stream name. Ids are unique by themselves, so it need not be.
+func (l *Log) hash(stream string) uint64 { return maphash.String(l.seed, stream) }
 
 // tail is where the log ends. It belongs to the sequencer.
 type tail struct {
@@ -191,14 +192,14 @@ func (l *Log) write(g *group, stream string, st *streamState, first int64, data 
 	if now := ticks(time.Now()); now > g.tail.created {
 		g.tail.created = now
 	}
-	events := make([]Event, len(data))
+	events, hash := make([]Event, len(data)), l.hash(stream)
 	for i := range data {
 		e, d := &events[i], &data[i]
 		e.Position, e.Revision, e.Created = g.tail.next, first+int64(i), g.tail.created
 		e.ID, e.Stream, e.Type, e.JSON, e.Data, e.Metadata = d.ID, stream, d.Type, d.JSON, d.Data, d.Metadata
 		e.Shared = true
 		g.put(e, *no)
-		l.ids.put(e.ID, place{stream: stream, rev: e.Revision, pos: e.Position})
+		l.ids.put(e.ID, place{stream: hash, rev: e.Revision, pos: e.Position})
 	}
 	last := &events[len(events)-1]
 	if isMeta {
