@@ -48,22 +48,27 @@ func each(b *testing.B, writers int, work func(i int64)) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "appends/s")
 }
 
-// BenchmarkAppend compares appends through the port with the same through the
-// bare client: the difference is what the supervisor costs.
+// BenchmarkAppend compares appends through the port, which share one call, with a
+// call for each and with the same through the bare client.
 func BenchmarkAppend(b *testing.B) {
 	data, meta := payload()
 	for _, writers := range []int{1, 8, 64} {
-		b.Run(fmt.Sprintf("port/%d", writers), func(b *testing.B) {
-			store := openStore(b, esdb.Config{Client: startDurable(b).ClientConfig()})
-			require.NoError(b, store.Ready(ctx))
-			each(b, writers, func(i int64) {
-				_, err := store.Append(ctx, fmt.Sprint("s", i), eventstore.NoStream,
-					[]eventstore.Proposed{{ID: uuid.New(), Type: "bench.made", Data: data, Meta: meta}})
-				if err != nil {
-					b.Error(err)
+		for name, alone := range map[string]bool{"batch": false, "alone": true} {
+			b.Run(fmt.Sprintf("%s/%d", name, writers), func(b *testing.B) {
+				store := openStore(b, esdb.Config{Client: startDurable(b).ClientConfig(), NoBatch: alone})
+				require.NoError(b, store.Ready(ctx))
+				if !alone {
+					awaitBatch(b, store)
 				}
+				each(b, writers, func(i int64) {
+					_, err := store.Append(ctx, fmt.Sprint("s", i), eventstore.NoStream,
+						[]eventstore.Proposed{{ID: uuid.New(), Type: "bench.made", Data: data, Meta: meta}})
+					if err != nil {
+						b.Error(err)
+					}
+				})
 			})
-		})
+		}
 		b.Run(fmt.Sprintf("client/%d", writers), func(b *testing.B) {
 			c, err := client.NewClient(startDurable(b).ClientConfig())
 			require.NoError(b, err)
