@@ -82,6 +82,17 @@ func createMetadata(ctx context.Context, conn *pgx.Conn) error {
 	return execAll(ctx, conn, metadataSQL)
 }
 
+// Forget takes back all that is known of how far read models are, so that every group is built again, beside its tables
+// until it is complete. It is for a log whose positions have changed: a copy on another server.
+func Forget(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `do $$ begin
+		if to_regclass('docket_projections.checkpoints') is not null then
+			update docket_projections.checkpoints set version = 'of another log', position = 0;
+			delete from docket_projections.failures;
+		end if; end $$`)
+	return err
+}
+
 // execAll runs several statements without parameters as one transaction.
 func execAll(ctx context.Context, conn *pgx.Conn, sql string) error {
 	_, err := conn.PgConn().Exec(ctx, sql).ReadAll()

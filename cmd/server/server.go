@@ -107,6 +107,9 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.sameInstallation(ctx); err != nil {
 		return err
 	}
+	if err := s.sameLog(ctx, s.log); err != nil {
+		return err
+	}
 	ring, err := keyring.Open(ctx, s.pools.Main, s.vault)
 	if err != nil {
 		return err
@@ -277,8 +280,14 @@ func (s *Server) bootstrapOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.sameLog(ctx, s.log); err != nil { // it may have been away at the start
+		return err
+	}
 	r := commands.NewRequest("system", time.Now().UTC())
 	if err := commandeddirectory.Bootstrap(commands.WithRequest(ctx, r), s.bus, vault.HashToken(key)); err != nil {
+		return err
+	}
+	if err := s.sameLog(ctx, s.log); err != nil { // a new log has its first event now
 		return err
 	}
 	return s.awaitBootstrapKey(ctx)

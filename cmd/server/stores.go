@@ -79,28 +79,6 @@ func (s *stores) openPostgres(ctx context.Context, c *config.Config, logger *slo
 	return s.pools.Ping(ctx, startTime)
 }
 
-// sameInstallation refuses a database whose secrets were made with another key:
-// nothing sealed in it would open, and its read models are of another log.
-func (s *stores) sameInstallation(ctx context.Context) error {
-	if err := postgres.Migrate(ctx, s.pools.Main, "installation", []string{`create table mark (one boolean primary key default true check (one), mark text not null)`}); err != nil {
-		return err
-	}
-	mine := s.vault.HMAC("installation", "")
-	var there string
-	err := s.pools.Main.QueryRow(ctx, `insert into installation.mark as m (mark) values ($1) on conflict (one) do update set mark = m.mark returning mark`, mine).Scan(&there)
-	if err != nil {
-		return err
-	}
-	if there != mine {
-		where := "the one in DOCKET_POSTGRES_URL"
-		if s.private != nil {
-			where = "in " + s.private.DataDir()
-		}
-		return fmt.Errorf("the PostgreSQL database (%s) belongs to another installation: its secrets were made with another key than this data folder's secret.key or DOCKET_SECRET_KEY; bring that key back, or start with an empty database", where)
-	}
-	return nil
-}
-
 // lost is closed when a store of this process failed for good.
 func (s *stores) lost() <-chan struct{} {
 	if s.embedded == nil {

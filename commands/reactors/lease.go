@@ -55,6 +55,17 @@ create table skip ( -- events that an operator had a reactor leave out, for ever
 	primary key (name, event_id)
 )`}
 
+// Forget takes back the places of all reactors, so that each begins where it is declared to begin. It is for a log whose
+// positions have changed: a copy on another server. What was skipped stays so.
+func Forget(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `do $$ begin
+		if to_regclass('reactors.checkpoint') is not null then
+			delete from reactors.checkpoint;
+			delete from reactors.failure;
+		end if; end $$`)
+	return err
+}
+
 // errMoved says that somebody else wrote the checkpoint.
 var errMoved = errors.New("the checkpoint was moved by somebody else")
 
