@@ -137,7 +137,7 @@ func backupServed(ctx context.Context, dir, target string, progress Progress) er
 	if err != nil {
 		return fmt.Errorf("reaching the event store's server: %w", err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // nothing to lose
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	call, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, "/"+backupService+"/"+backupMethod)

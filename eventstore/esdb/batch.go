@@ -104,7 +104,7 @@ func (b *batcher) hold(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // nothing to lose
 	stream, err := streams.NewStreamsClient(conn).BatchAppend(ctx)
 	if err != nil {
 		return false, err

@@ -51,7 +51,7 @@ func askForLeader(ctx context.Context, conf client.Configuration, seed string) (
 	if err != nil {
 		return "", err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // nothing to lose
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(conf.GossipTimeout)*time.Second)
 	defer cancel()
 	info, err := gossip.NewGossipClient(conn).Read(ctx, &shared.Empty{})
