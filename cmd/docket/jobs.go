@@ -1,10 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -54,32 +52,8 @@ func jobsList(r *remote) *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "Show jobs, newest first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := r.client()
-			if err != nil {
-				return err
-			}
-			query := url.Values{"limit": {strconv.Itoa(limit)}}
-			for name, value := range map[string]string{"state": state, "kind": kind, "event": event} {
-				if value != "" {
-					query.Set(name, value)
-				}
-			}
-			var page struct{ Items []json.RawMessage }
-			if err := r.get(cmd.Context(), api, "/admin/v1/jobs?"+query.Encode(), &page); err != nil {
-				return err
-			}
-			if r.json {
-				return printJSON(cmd.OutOrStdout(), page.Items)
-			}
-			t := newTable(cmd.OutOrStdout(), "JOB", "KIND", "STATE", "ATTEMPT", "RUN", "CREATED", "DUE", "EVENT", "")
-			for _, raw := range page.Items {
-				var j job
-				if err := json.Unmarshal(raw, &j); err != nil {
-					return err
-				}
-				t.row(j.cells()...)
-			}
-			return t.flush()
+			return list(cmd, r, "/admin/v1/jobs", map[string]string{"limit": strconv.Itoa(limit), "state": state, "kind": kind, "event": event},
+				[]string{"JOB", "KIND", "STATE", "ATTEMPT", "RUN", "CREATED", "DUE", "EVENT", ""}, job.cells)
 		},
 	}
 	c.Flags().StringVar(&state, "state", "", "only waiting, retrying, running, done, dead or cancelled ones")

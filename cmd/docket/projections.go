@@ -62,34 +62,20 @@ func (p projection) note() string {
 	return ""
 }
 
+func (p projection) cells() []any {
+	lag := "?"
+	if p.Lag != nil {
+		lag = fmt.Sprint(*p.Lag)
+	}
+	behind := time.Duration(p.BehindSeconds * float64(time.Second)).Round(time.Millisecond)
+	return []any{p.Group, p.State, p.Position, lag, behind, p.Version, p.note()}
+}
+
 func projectionsList(r *remote) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "Show the condition of the read models", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := r.client()
-			if err != nil {
-				return err
-			}
-			var all struct{ Items []json.RawMessage }
-			if err := r.get(cmd.Context(), api, "/admin/v1/projections", &all); err != nil {
-				return err
-			}
-			if r.json {
-				return printJSON(cmd.OutOrStdout(), all.Items)
-			}
-			t := newTable(cmd.OutOrStdout(), "GROUP", "STATE", "POSITION", "LAG", "BEHIND", "VERSION", "")
-			for _, raw := range all.Items {
-				var p projection
-				if err := json.Unmarshal(raw, &p); err != nil {
-					return err
-				}
-				lag := "?"
-				if p.Lag != nil {
-					lag = fmt.Sprint(*p.Lag)
-				}
-				t.row(p.Group, p.State, p.Position, lag, time.Duration(p.BehindSeconds*float64(time.Second)).Round(time.Millisecond), p.Version, p.note())
-			}
-			return t.flush()
+			return list(cmd, r, "/admin/v1/projections", nil, []string{"GROUP", "STATE", "POSITION", "LAG", "BEHIND", "VERSION", ""}, projection.cells)
 		},
 	}
 }

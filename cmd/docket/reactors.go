@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -46,26 +45,9 @@ func reactorsList(r *remote) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "Show the condition of the reactors", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := r.client()
-			if err != nil {
-				return err
-			}
-			var all struct{ Items []json.RawMessage }
-			if err := r.get(cmd.Context(), api, "/admin/v1/reactors", &all); err != nil {
-				return err
-			}
-			if r.json {
-				return printJSON(cmd.OutOrStdout(), all.Items)
-			}
-			t := newTable(cmd.OutOrStdout(), "REACTOR", "STATE", "POSITION", "")
-			for _, raw := range all.Items {
-				var one reactor
-				if err := json.Unmarshal(raw, &one); err != nil {
-					return err
-				}
-				t.row(one.Name, one.State, one.Position, one.note())
-			}
-			return t.flush()
+			return list(cmd, r, "/admin/v1/reactors", nil, []string{"REACTOR", "STATE", "POSITION", ""}, func(one reactor) []any {
+				return []any{one.Name, one.State, one.Position, one.note()}
+			})
 		},
 	}
 }

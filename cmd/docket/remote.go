@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 
@@ -40,9 +42,9 @@ func (r *remote) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	url, key := r.url, r.key
-	if url == "" {
-		url = "http://" + reachable(string(c.HTTPAddr))
+	address, key := r.url, r.key
+	if address == "" {
+		address = "http://" + reachable(string(c.HTTPAddr))
 	}
 	if key == "" {
 		key = os.Getenv("DOCKET_API_KEY")
@@ -55,7 +57,7 @@ func (r *remote) client() (*client.Client, error) {
 			return nil, err
 		}
 	}
-	return client.New(url, key, max(r.conns, 2)), nil
+	return client.New(address, key, max(r.conns, 2)), nil
 }
 
 // reachable is an address to call for one to listen on.
@@ -74,6 +76,40 @@ func bootstrapKey(dataDir string) (string, error) {
 		return "", fmt.Errorf("no API key: give --key or DOCKET_API_KEY (there is no %s)", file)
 	}
 	return strings.TrimSpace(string(key)), err
+}
+
+// list asks for a page of things and prints it: for machines as the server sent it, for people as a table. Empty
+// parameters are left out.
+func list[T any](cmd *cobra.Command, r *remote, path string, parameters map[string]string, heads []string, cells func(T) []any) error {
+	api, err := r.client()
+	if err != nil {
+		return err
+	}
+	query := url.Values{}
+	for name, value := range parameters {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	var page struct{ Items []json.RawMessage }
+	if err := r.get(cmd.Context(), api, path, &page); err != nil {
+		return err
+	}
+	if r.json {
+		return printJSON(cmd.OutOrStdout(), page.Items)
+	}
+	t := newTable(cmd.OutOrStdout(), heads...)
+	for _, raw := range page.Items {
+		var one T
+		if err := json.Unmarshal(raw, &one); err != nil {
+			return err
+		}
+		t.row(cells(one)...)
+	}
+	return t.flush()
 }
 
 // get calls and decodes into out.

@@ -80,6 +80,10 @@ func (s syncRun) state() string {
 	return s.Status
 }
 
+func (s syncRun) cells() []any {
+	return []any{s.ID, s.DirectoryID, s.state(), moment(s.StartedAt), s.ended(), s.Counts.Users, s.Counts.Groups, s.Reason}
+}
+
 // ended is when a run ended, "" while it runs.
 func (s syncRun) ended() string {
 	if s.EndedAt == nil {
@@ -94,32 +98,8 @@ func syncRunsList(r *remote) *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "Show synchronisations, newest first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := r.client()
-			if err != nil {
-				return err
-			}
-			query := url.Values{"limit": {strconv.Itoa(limit)}}
-			for name, value := range map[string]string{"directory": directory, "status": status, "organization": organization} {
-				if value != "" {
-					query.Set(name, value)
-				}
-			}
-			var page struct{ Items []json.RawMessage }
-			if err := r.get(cmd.Context(), api, syncRuns+"?"+query.Encode(), &page); err != nil {
-				return err
-			}
-			if r.json {
-				return printJSON(cmd.OutOrStdout(), page.Items)
-			}
-			t := newTable(cmd.OutOrStdout(), "RUN", "DIRECTORY", "STATUS", "STARTED", "ENDED", "USERS", "GROUPS", "")
-			for _, raw := range page.Items {
-				var s syncRun
-				if err := json.Unmarshal(raw, &s); err != nil {
-					return err
-				}
-				t.row(s.ID, s.DirectoryID, s.state(), moment(s.StartedAt), s.ended(), s.Counts.Users, s.Counts.Groups, s.Reason)
-			}
-			return t.flush()
+			return list(cmd, r, syncRuns, map[string]string{"limit": strconv.Itoa(limit), "directory": directory, "status": status, "organization": organization},
+				[]string{"RUN", "DIRECTORY", "STATUS", "STARTED", "ENDED", "USERS", "GROUPS", ""}, syncRun.cells)
 		},
 	}
 	c.Flags().StringVar(&directory, "directory", "", "only those of one user directory")

@@ -68,9 +68,12 @@ func askForLeader(ctx context.Context, conf client.Configuration, seed string) (
 }
 
 func dial(conf client.Configuration, address string) (*grpc.ClientConn, error) {
-	options := []grpc.DialOption{grpc.WithKeepaliveParams(keepalive.ClientParameters{
-		Time: conf.KeepAliveInterval, Timeout: conf.KeepAliveTimeout, PermitWithoutStream: true,
-	})}
+	var options []grpc.DialOption
+	if conf.KeepAliveInterval >= 0 {
+		options = append(options, grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time: conf.KeepAliveInterval, Timeout: conf.KeepAliveTimeout, PermitWithoutStream: true,
+		}))
+	}
 	if conf.DisableTLS {
 		return grpc.NewClient(address, append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	}
