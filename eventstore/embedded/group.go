@@ -147,7 +147,7 @@ func (g *group) start() *problem {
 	ctx, cancel := context.WithCancel(g.owner.server.ctx)
 	g.cancel, g.savedAt = cancel, time.Now()
 	g.run++
-	run := g.run
+	run, every := g.run, g.tick()
 	g.owner.server.serving.Add(2)
 	go func() {
 		defer g.owner.server.serving.Done()
@@ -156,12 +156,12 @@ func (g *group) start() *problem {
 	}()
 	go func() {
 		defer g.owner.server.serving.Done()
-		g.keeper(ctx, g.tick())
+		g.keeper(ctx, every)
 	}()
 	return nil
 }
 
-// tick is how often the group looks at the time.
+// tick is how often the group looks at the time. The caller holds mu.
 func (g *group) tick() time.Duration {
 	d := 500 * time.Millisecond
 	for _, ms := range []int32{g.config.MessageTimeout, g.config.CheckpointAfter} {
