@@ -33,8 +33,10 @@ func newItem(g *Group, codec *eventstore.Codec, r *eventstore.Recorded) item {
 		return it
 	}
 	it.rec.Recorded = *r
+	// Here already, so that what a handler keeps in memory is what it would read back from a table.
+	it.rec.Data = storableJSON(r.Data)
 	if slices.ContainsFunc(it.handlers, func(h *handler) bool { return !h.undecoded }) {
-		it.event, it.rec.Meta, it.err = codec.DecodeRecorded(*r)
+		it.event, it.rec.Meta, it.err = codec.DecodeRecorded(it.rec.Recorded)
 	} else {
 		it.rec.Meta, it.err = eventstore.DecodeMetadata(r.Meta)
 	}

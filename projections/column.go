@@ -273,12 +273,13 @@ func (c *column) json(v reflect.Value) []byte {
 	return storableJSON(data)
 }
 
-// storableJSON replaces \u0000, which jsonb refuses.
+// storableJSON replaces \u0000, which jsonb refuses, in a copy.
 func storableJSON(data []byte) []byte {
 	nul, backslashes := []byte(`\u0000`), 0
 	if !bytes.Contains(data, nul) {
 		return data
 	}
+	data = bytes.Clone(data)
 	for i := 0; i < len(data); i++ {
 		switch {
 		case data[i] != '\\':
