@@ -4,6 +4,8 @@ GO       ?= go
 BIN      := bin/docket
 PKG      ?= ./...
 BENCH    ?= .
+# How often test-crash kills the event store, and cuts its power.
+DOCKET_TEST_KILLS ?= 300
 # The version of golangci-lint that the settings are written for.
 GOLANGCI := v2.15.0
 LINTER   := .tools/golangci-lint-$(GOLANGCI)
@@ -17,7 +19,7 @@ WITHPG   := $(GO) run ./internal/postgres/pgtest/serve --
 CONFORMANCE := ./internal/clienttest/goclients ./internal/clienttest/esdbnode
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test test-clients test-conformance bench lint tools clean
+.PHONY: help build run demo test test-clients test-conformance test-crash bench lint tools clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +48,10 @@ test-clients: ## Run others' clients against a running Docket (needs node 20 and
 
 test-conformance: ## Run the tests of EventStoreDB's clients against the embedded event store
 	DOCKET_TEST_CONFORMANCE=1 $(GO) test -count=1 -v -p 1 -timeout 60m $(TESTFLAGS) $(CONFORMANCE)
+
+test-crash: ## Kill the embedded event store again and again while it is written (DOCKET_TEST_KILLS=300)
+	DOCKET_TEST_KILLS=$(DOCKET_TEST_KILLS) $(GO) test -count=1 -v -timeout 60m -run '^(TestCrash|TestPowerFailure)$$' $(TESTFLAGS) \
+		./eventstore/embedded ./eventstore/embedded/eventlog
 
 bench: ## Run the benchmarks, one package after the other
 	$(WITHPG) $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -p 1 -timeout 60m $(TESTFLAGS) $(PKG)

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -58,22 +59,40 @@ func requireIntact(t testing.TB, l *Log, answered []acked) {
 	}
 }
 
+// crashes is how often the power is cut: a few times with the other tests, as often as asked for by make test-crash.
+func crashes() int {
+	if n, err := strconv.Atoi(os.Getenv("DOCKET_TEST_KILLS")); err == nil {
+		return n
+	}
+	return 12
+}
+
 // TestPowerFailure cuts the power at random moments: everything answered before is there afterwards, in order. Every
-// unsynced block survives or not by the toss of a coin.
+// unsynced block survives or not by the toss of a coin. Now and then it goes on with a new disk, because each check reads
+// everything.
 func TestPowerFailure(t *testing.T) {
-	rng := rand.New(rand.NewPCG(7, 11))
-	fs := vfs.NewCrashableMem()
-	var answered []acked
-	for round := range 12 {
+	const rounds = 12 // of one disk
+	seed := rand.Uint64()
+	rng := rand.New(rand.NewPCG(seed, 11))
+	cuts, appends, events := crashes(), 0, uint64(0)
+	for left := cuts; left > 0; left -= rounds {
+		fs := vfs.NewCrashableMem()
+		var answered []acked
+		for round := range min(rounds, left) {
+			l, err := Open("store", Options{FS: fs})
+			require.NoError(t, err, "round %d of seed %d", round, seed)
+			requireIntact(t, l, answered)
+			stopAt := int64(rng.IntN(600))
+			fs, answered = writeAndCrash(t, l, fs, answered, stopAt, rng)
+			require.NoError(t, l.Close())
+		}
 		l, err := Open("store", Options{FS: fs})
-		require.NoError(t, err, "round %d", round)
+		require.NoError(t, err)
 		requireIntact(t, l, answered)
-		stopAt := int64(rng.IntN(600))
-		fs, answered = writeAndCrash(t, l, fs, answered, stopAt, rng)
+		appends, events = appends+len(answered), events+l.Stats().Events
 		require.NoError(t, l.Close())
 	}
-	l := openTest(t, fs)
-	requireIntact(t, l, answered)
+	t.Logf("seed %d: %d power failures, %d appends acknowledged, %d events", seed, cuts, appends, events)
 }
 
 // writeAndCrash writes with many goroutines and takes the disk as a crash would leave it after about n answers, while
