@@ -155,7 +155,7 @@ func (h *crashHarness) last() {
 	c := startChild(h.t, h.dir, 0)
 	require.True(h.t, c.ready(), "%s", &c.stderr)
 	require.True(h.t, h.check(c))
-	h.repeat(c, func() {})
+	require.True(h.t, h.repeat(c, func() {}))
 	require.True(h.t, h.check(c))
 	require.Empty(h.t, h.model.doubts)
 	h.follow(c)
@@ -205,7 +205,10 @@ func (h *crashHarness) write(c *child, answers int64) {
 	for _, r := range h.readers {
 		wg.Go(func() { r.follow(c.ctx, c) })
 	}
-	h.repeat(c, count)
+	defer wg.Wait()
+	if !h.repeat(c, count) {
+		return
+	}
 	for n := range 6 {
 		w := newCrashWriter(h.model, n, h.rng.Uint64())
 		wg.Go(func() { w.appendUntilDead(c, count) })
@@ -214,22 +217,23 @@ func (h *crashHarness) write(c *child, answers int64) {
 		w := newCrashWriter(h.model, 6+n, h.rng.Uint64())
 		wg.Go(func() { w.batchUntilDead(h.t, c, count) })
 	}
-	wg.Wait()
 }
 
-// repeat repeats the appends that were never answered, with the same ids and expectations and in their order.
-func (h *crashHarness) repeat(c *child, count func()) {
+// repeat repeats the appends that were never answered, with the same ids and expectations and in their order. It returns
+// false when the server dies meanwhile.
+func (h *crashHarness) repeat(c *child, count func()) bool {
 	client := c.connect()
 	defer client.Close()
 	for _, a := range h.model.unsettled() {
 		answer := tryCrashAppend(c.ctx, client, a)
 		if answer.lost != nil {
 			c.gone(answer.lost)
-			return
+			return false
 		}
 		require.NoError(h.t, h.model.settle(a, answer, true))
 		count()
 	}
+	return true
 }
 
 // follow lets the readers come to the end of the log.

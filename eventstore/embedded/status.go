@@ -67,6 +67,7 @@ func (s *Server) explain(ctx context.Context, err error) *problem {
 		bad     *eventlog.InvalidError
 		damage  *eventlog.CorruptionError
 		failed  *eventlog.FailedError
+		full    *eventlog.FullError
 	)
 	switch {
 	case errors.As(err, &wrong):
@@ -89,6 +90,8 @@ func (s *Server) explain(ctx context.Context, err error) *problem {
 			where = "after"
 		}
 		return &problem{code: codes.DataLoss, text: fmt.Sprintf("the event store is damaged %s position %d", where, damage.Position)}
+	case errors.As(err, &full):
+		return &problem{code: codes.ResourceExhausted, text: "the event store's disk is full: nothing was written, try again later"}
 	case errors.As(err, &failed):
 		return &problem{code: codes.Unavailable, text: "the event store has stopped after a storage failure"}
 	case errors.Is(err, eventlog.ErrClosed), errors.Is(err, errShutdown):

@@ -115,9 +115,18 @@ func (v *verdict) tombstone(base string) (WriteResult, error) {
 	return v.log.write(v.g, base, v.st, Tombstoned, e), nil
 }
 
-// check compares the expected revision with the stream. It returns nil, nil when the write may go ahead, the earlier
-// result when it repeats one, and an error otherwise.
+// check says whether the events may be written: it returns nil, nil when they may, the earlier result when they repeat
+// what was written, and an error otherwise.
 func (v *verdict) check(events []EventData) (*WriteResult, error) {
+	repeat, err := v.expect(events)
+	if full := v.log.full.Load(); err == nil && repeat == nil && len(events) > 0 && full != nil {
+		return nil, full
+	}
+	return repeat, err
+}
+
+// expect compares the expected revision with the stream.
+func (v *verdict) expect(events []EventData) (*WriteResult, error) {
 	switch expected := v.w.Expected; {
 	case expected == StreamExists && v.softDeleted():
 		return nil, &StreamDeletedError{Stream: v.w.Stream}

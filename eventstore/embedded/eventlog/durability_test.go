@@ -141,13 +141,23 @@ func writeAndCrash(t *testing.T, l *Log, fs *vfs.MemFS, answered []acked, n int6
 	return crashed, before
 }
 
-const childDir = "EVENTLOG_TEST_CHILD_DIR"
+// What a child of the tests is told by its environment.
+const (
+	childDir      = "EVENTLOG_TEST_CHILD_DIR"
+	childFull     = "EVENTLOG_TEST_CHILD_FULL" // which operation that takes space finds none
+	childFullOnce = "EVENTLOG_TEST_CHILD_FULL_ONCE"
+)
 
-// writeUntilKilled is the child of TestKill: it appends with several writers and prints each answer.
+// writeUntilKilled is the child of TestKill and TestOutOfSpace: it appends with several writers, prints each answer and
+// ends with the first error.
 func writeUntilKilled(dir string) {
-	l, err := Open(dir, Options{})
+	var opts Options
+	if n, err := strconv.ParseInt(os.Getenv(childFull), 10, 64); err == nil {
+		opts.FS = fullFrom(vfs.Default, n, os.Getenv(childFullOnce) == "true")
+	}
+	l, err := Open(dir, opts)
 	if err != nil {
-		fmt.Println("error", err)
+		fmt.Printf("error %q\n", err.Error())
 		os.Exit(1)
 	}
 	var mu sync.Mutex
@@ -160,7 +170,7 @@ func writeUntilKilled(dir string) {
 				res, err := l.Append(context.Background(), stream, Any, e)
 				mu.Lock()
 				if err != nil {
-					fmt.Println("error", err)
+					fmt.Printf("error %q\n", err.Error())
 					os.Exit(1)
 				}
 				fmt.Println(stream, res.Revision, res.Position, e.ID)

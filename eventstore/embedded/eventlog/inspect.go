@@ -46,8 +46,8 @@ func inspect(dir string, disk vfs.FS) (i *inspection, err error) {
 		return nil, errors.Join(fmt.Errorf("%s: %w", dir, ErrNoLog), err)
 	}
 	l := &Log{fs: disk, logger: slog.New(slog.DiscardHandler), done: make(chan struct{}), states: newStates(1)}
-	if l.lock, err = pebble.LockDirectory(db, disk); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
+	if l.lock, err = lockDir(db, disk); err != nil {
+		return nil, err
 	}
 	opts := l.dbOptions()
 	opts.ReadOnly = true

@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
@@ -28,6 +29,9 @@ type Options struct {
 	CacheStreams int
 	// Logger receives what an operator should know; nil discards it.
 	Logger *slog.Logger
+
+	reserve  uint64        // space on the disk that writers leave free; 0 means diskReserve
+	patience time.Duration // how long a failed database may take to close; 0 means 3 s
 }
 
 // Defaults of Options.
@@ -72,6 +76,9 @@ type Log struct {
 
 	unsynced atomic.Pointer[mark] // newest mark while writes are not synced
 
+	full  atomic.Pointer[FullError] // why writes are refused, nil while they are not
+	spent uint64                    // bytes written since the sequencer looked at the free space
+
 	failure     atomic.Pointer[FailedError]
 	done        chan struct{}
 	doneOnce    sync.Once
@@ -90,12 +97,13 @@ type Stats struct {
 	LogBytes     uint64 // of all records before compression
 	DiskBytes    uint64 // used by the database
 	Corruptions  uint64 // damaged blocks met since Open
+	Full         bool   // writes are refused because the disk is full
 }
 
 // Stats describes the log now.
 func (l *Log) Stats() Stats {
 	s := Stats{Events: l.count.Load(), LastPosition: l.last.Load(), LogBytes: l.end() - firstPosition,
-		Corruptions: l.corruptions.Load()}
+		Corruptions: l.corruptions.Load(), Full: l.full.Load() != nil}
 	if l.enter() == nil {
 		defer l.leave()
 		s.DiskBytes = l.db.Metrics().DiskSpaceUsage()
@@ -164,14 +172,30 @@ func (l *Log) close() error {
 	if err == nil {
 		err = l.checkpointMark()
 	}
-	if cerr := l.closeDB(); err == nil {
+	if cerr := l.release(); err == nil {
 		err = cerr
 	}
 	return err
 }
 
-// closeDB closes the database. A database whose write-ahead log has failed may never finish closing: it is then left
-// alone, together with its lock, for the process to end.
+// release closes what open has opened. A database that does not close is left alone, together with its lock, for the
+// process to end.
+func (l *Log) release() error {
+	if l.db != nil {
+		if err := l.closeDB(); err != nil {
+			return err
+		}
+	}
+	var err error
+	if l.mark != nil {
+		err = l.mark.file.Close()
+	}
+	return errors.Join(err, l.lock.Close())
+}
+
+var errNotClosing = errors.New("the failed database does not close")
+
+// closeDB closes the database. One whose disk has failed may never finish closing.
 func (l *Log) closeDB() error {
 	closed := make(chan error, 1)
 	go func() {
@@ -182,27 +206,21 @@ func (l *Log) closeDB() error {
 		}()
 		closed <- l.db.Close()
 	}()
-	var timeout <-chan time.Time
-	if l.Err() != nil {
-		t := time.NewTimer(3 * time.Second)
-		defer t.Stop()
-		timeout = t.C
-	}
-	select {
-	case err := <-closed:
-		if ferr := l.mark.file.Close(); err == nil {
-			err = ferr
+	t := time.NewTicker(l.opts.patience)
+	defer t.Stop()
+	for {
+		select {
+		case err := <-closed:
+			return err
+		case <-t.C:
+			if l.Err() != nil {
+				return errNotClosing
+			}
 		}
-		if lerr := l.lock.Close(); err == nil {
-			err = lerr
-		}
-		return err
-	case <-timeout:
-		return fmt.Errorf("the failed database does not close")
 	}
 }
 
-// syncLoop makes the watermark durable once a second.
+// syncLoop makes the watermark durable and looks at the free space once a second.
 func (l *Log) syncLoop() {
 	defer l.syncing.Done()
 	t := time.NewTicker(time.Second)
@@ -217,6 +235,7 @@ func (l *Log) syncLoop() {
 			if err := l.checkpointMark(); err != nil {
 				l.fail(err)
 			}
+			l.watchSpace()
 		}
 	}
 }

@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"io"
+	"io/fs"
 	"log/slog"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -26,6 +27,12 @@ func Open(dir string, opts Options) (*Log, error) {
 	}
 	if opts.CacheStreams == 0 {
 		opts.CacheStreams = DefaultCacheStreams
+	}
+	if opts.reserve == 0 {
+		opts.reserve = diskReserve
+	}
+	if opts.patience == 0 {
+		opts.patience = 3 * time.Second
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
@@ -53,16 +60,12 @@ func (l *Log) open(dir string) (err error) {
 	if err := makeDir(l.fs, db); err != nil {
 		return fmt.Errorf("creating the event log's folder: %w", err)
 	}
-	if l.lock, err = pebble.LockDirectory(db, l.fs); err != nil {
-		return fmt.Errorf("%w: %w", ErrLocked, err)
+	if l.lock, err = lockDir(db, l.fs); err != nil {
+		return err
 	}
-	var undo []io.Closer
-	undo = append(undo, l.lock)
 	defer func() {
 		if err != nil {
-			for i := len(undo) - 1; i >= 0; i-- {
-				err = errors.Join(err, undo[i].Close())
-			}
+			err = errors.Join(err, l.release())
 		}
 	}()
 	if err := l.removeSnapshots(); err != nil {
@@ -71,13 +74,11 @@ func (l *Log) open(dir string) (err error) {
 	if err := l.openDB(db); err != nil {
 		return err
 	}
-	undo = append(undo, l.db)
 	mark, m, found, damaged, err := openMark(l.fs, dir)
 	if err != nil {
 		return err
 	}
 	l.mark = mark
-	undo = append(undo, mark.file)
 	if err := l.findTail(); err != nil {
 		return err
 	}
@@ -87,6 +88,7 @@ func (l *Log) open(dir string) (err error) {
 	if err := l.warm(); err != nil {
 		return err
 	}
+	l.watchSpace()
 	// The mark and its file must survive a power failure from the first append on.
 	if err := mark.advance(l.tail.mark()); err != nil {
 		return err
@@ -98,6 +100,18 @@ func (l *Log) open(dir string) (err error) {
 		return err
 	}
 	return l.Err()
+}
+
+// lockDir takes the lock of a database's folder. That it cannot be written to is not to be taken for being in use.
+func lockDir(dir string, disk vfs.FS) (*pebble.Lock, error) {
+	lock, err := pebble.LockDirectory(dir, disk)
+	if cannot := (*fs.PathError)(nil); errors.As(err, &cannot) {
+		return nil, fmt.Errorf("locking the event log: %w", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
+	}
+	return lock, nil
 }
 
 // makeDir creates a folder and its missing parents so that they survive a power failure.
@@ -133,19 +147,44 @@ func (l *Log) openDB(dir string) error {
 	if err != nil {
 		return fmt.Errorf("looking for the event log: %w", err)
 	}
-	if l.db, err = pebble.Open(dir, l.dbOptions()); err != nil {
+	if l.db, err = l.tryOpen(dir); err != nil {
 		return fmt.Errorf("opening the event log: %w", err)
 	}
 	if desc.Exists {
 		return nil
 	}
-	if err := l.db.Close(); err != nil {
+	if err := l.closeDB(); err != nil {
 		return fmt.Errorf("creating the event log: %w", err)
 	}
-	if l.db, err = pebble.Open(dir, l.dbOptions()); err != nil {
+	if l.db, err = l.tryOpen(dir); err != nil {
 		return fmt.Errorf("opening the new event log: %w", err)
 	}
 	return nil
+}
+
+// tryOpen opens the database, or gives up on it: on a disk that takes no writes it would try for ever. Until then it
+// holds the lock itself.
+func (l *Log) tryOpen(dir string) (*pebble.DB, error) {
+	type result struct {
+		db  *pebble.DB
+		err error
+	}
+	opened := make(chan result, 1)
+	go func() {
+		db, err := pebble.Open(dir, l.dbOptions())
+		opened <- result{db, err}
+	}()
+	select {
+	case r := <-opened:
+		return r.db, r.err
+	case <-l.done:
+		go func() {
+			if r := <-opened; r.db != nil {
+				_ = r.db.Close() // its failure has been reported
+			}
+		}()
+		return nil, l.Err()
+	}
 }
 
 func (l *Log) dbOptions() *pebble.Options {

@@ -147,6 +147,7 @@ func (l *Log) persist(g *group) error {
 		return err
 	}
 	l.wake.publish(g.events)
+	l.spend(g.bytes)
 	return nil
 }
 
