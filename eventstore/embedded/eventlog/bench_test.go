@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -110,10 +111,9 @@ func (quiet) Infof(string, ...any)         {}
 func (quiet) Errorf(string, ...any)        {}
 func (quiet) Fatalf(f string, args ...any) { panic(fmt.Sprintf(f, args...)) }
 
-// filled is a closed-and-reopened log with n events in n/10 streams.
-func filled(b *testing.B, n int) *Log {
+// write makes a log of n events in n/10 streams.
+func write(b *testing.B, dir string, n int) {
 	b.Helper()
-	dir := b.TempDir()
 	l, err := Open(dir, Options{NoSync: true})
 	require.NoError(b, err)
 	for i := 0; i < n; i += 10 {
@@ -125,7 +125,14 @@ func filled(b *testing.B, n int) *Log {
 		require.NoError(b, err)
 	}
 	require.NoError(b, l.Close())
-	l, err = Open(dir, Options{})
+}
+
+// filled is a closed-and-reopened log.
+func filled(b *testing.B, n int) *Log {
+	b.Helper()
+	dir := b.TempDir()
+	write(b, dir, n)
+	l, err := Open(dir, Options{})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, l.Close()) })
 	return l
@@ -165,5 +172,38 @@ func BenchmarkReadAll(b *testing.B) {
 			require.Equal(b, 10, got)
 			i += 7919
 		}
+	})
+}
+
+// benchEvents is how large a log BenchmarkOpen opens.
+func benchEvents(b *testing.B) int {
+	b.Helper()
+	n, err := strconv.Atoi(os.Getenv("DOCKET_BENCH_EVENTS"))
+	if err != nil {
+		return 200_000
+	}
+	return n
+}
+
+// BenchmarkOpen opens a log of very many events.
+func BenchmarkOpen(b *testing.B) {
+	n := benchEvents(b)
+	dir := b.TempDir()
+	write(b, dir, n)
+	open := func(b *testing.B) *Log {
+		l, err := Open(dir, Options{})
+		require.NoError(b, err)
+		require.Equal(b, uint64(n), l.Stats().Events)
+		return l
+	}
+	require.NoError(b, open(b).Close()) // moves the write-ahead log into tables
+	b.Run(fmt.Sprintf("events=%d", n), func(b *testing.B) {
+		for b.Loop() {
+			l := open(b)
+			b.StopTimer()
+			require.NoError(b, l.Close())
+			b.StartTimer()
+		}
+		b.ReportMetric(float64(b.Elapsed().Microseconds())/1000/float64(b.N), "ms/open")
 	})
 }
