@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"slices"
 	"strings"
 	"sync"
+	"testing"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
 )
 
 // crashState is what the parent knows of an append.
@@ -252,4 +255,52 @@ func (a *crashAppend) complete() error {
 		return fmt.Errorf("an append to %s is there with other data", a.stream)
 	}
 	return nil
+}
+
+// TestCrashModel alters a log in every way a crash could: the model notices each.
+func TestCrashModel(t *testing.T) {
+	for name, alter := range map[string]func([]*esdb.ResolvedEvent) []*esdb.ResolvedEvent{
+		"lost end":    func(log []*esdb.ResolvedEvent) []*esdb.ResolvedEvent { return log[:5] },
+		"lost append": func(log []*esdb.ResolvedEvent) []*esdb.ResolvedEvent { return slices.Delete(log, 2, 4) },
+		"twice":       func(log []*esdb.ResolvedEvent) []*esdb.ResolvedEvent { return append(log, log[1]) },
+		"other order": func(log []*esdb.ResolvedEvent) []*esdb.ResolvedEvent { log[0], log[1] = log[1], log[0]; return log },
+		"other position": func(log []*esdb.ResolvedEvent) []*esdb.ResolvedEvent {
+			log[1].Event.Position.Commit++
+			return log
+		},
+		"other revision": func(log []*esdb.ResolvedEvent) []*esdb.ResolvedEvent {
+			log[5].Event.EventNumber++
+			return log
+		},
+		"other data": func(log []*esdb.ResolvedEvent) []*esdb.ResolvedEvent {
+			log[3].Event.Data = []byte("x")
+			return log
+		},
+		"never sent": func(log []*esdb.ResolvedEvent) []*esdb.ResolvedEvent {
+			return append(log, recorded("a", 6, 700, uuid.New()))
+		},
+	} {
+		m := newCrashModel()
+		var log []*esdb.ResolvedEvent
+		for i := range uint64(3) {
+			a := &crashAppend{stream: "a", expected: esdb.Any{}, events: events(2)}
+			m.sent(a)
+			log = append(log, recorded("a", 2*i, 200*i+100, a.ids[0]), recorded("a", 2*i+1, 200*i+200, a.ids[1]))
+			require.NoError(t, m.settle(a, crashAnswer{revision: 2*i + 1, position: 200*i + 200}, false))
+		}
+		doubt := &crashAppend{stream: "doubt", expected: esdb.Any{}, events: events(2)}
+		m.sent(doubt)
+		require.NoError(t, m.check(log))
+		half := append(slices.Clone(log), recorded("doubt", 0, 700, doubt.ids[0]))
+		require.Error(t, m.check(half), "half an append")
+		require.NoError(t, m.check(append(half, recorded("doubt", 1, 800, doubt.ids[1]))))
+		require.Error(t, m.settle(doubt, crashAnswer{revision: 3, position: 900}, true), "written again")
+		require.Error(t, m.check(alter(log)), name)
+	}
+}
+
+// recorded is an event as the server would give it, with the data that events makes.
+func recorded(stream string, revision, pos uint64, id uuid.UUID) *esdb.ResolvedEvent {
+	return &esdb.ResolvedEvent{Event: &esdb.RecordedEvent{EventID: id, EventType: "happened", StreamID: stream, EventNumber: revision,
+		Position: esdb.Position{Commit: pos, Prepare: pos}, Data: events(1)[0].Data}}
 }
