@@ -50,7 +50,7 @@ test-conformance: ## Run the tests of EventStoreDB's clients against the embedde
 	DOCKET_TEST_CONFORMANCE=1 $(GO) test -count=1 -v -p 1 -timeout 60m $(TESTFLAGS) $(CONFORMANCE)
 
 test-crash: ## Kill the embedded event store again and again while it is written (DOCKET_TEST_KILLS=300)
-	DOCKET_TEST_KILLS=$(DOCKET_TEST_KILLS) $(GO) test -count=1 -v -timeout 60m -run '^(TestCrash|TestPowerFailure)$$' $(TESTFLAGS) \
+	DOCKET_TEST_KILLS=$(DOCKET_TEST_KILLS) $(GO) test -count=1 -v -timeout 60m -run '^(TestCrash|TestPowerFailure|TestOutOfSpace)$$' $(TESTFLAGS) \
 		./eventstore/embedded ./eventstore/embedded/eventlog
 
 bench: ## Run the benchmarks, one package after the other
