@@ -181,14 +181,14 @@ func (l *Log) close() error {
 // release closes what open has opened. A database that does not close is left alone, together with its lock, for the
 // process to end.
 func (l *Log) release() error {
+	var err error
 	if l.db != nil {
-		if err := l.closeDB(); err != nil {
+		if err = l.closeDB(); errors.Is(err, errNotClosing) {
 			return err
 		}
 	}
-	var err error
 	if l.mark != nil {
-		err = l.mark.file.Close()
+		err = errors.Join(err, l.mark.file.Close())
 	}
 	return errors.Join(err, l.lock.Close())
 }
