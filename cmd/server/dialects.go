@@ -107,6 +107,9 @@ func (s *Server) checks() []httpx.Check {
 			kind := "EventStoreDB"
 			if s.embedded != nil {
 				kind = "embedded"
+				if s.embedded.Log().Stats().Full {
+					kind = "embedded; its disk is full, so that nothing can be written"
+				}
 			}
 			return kind, s.stores.log.Ready(ctx)
 		}},

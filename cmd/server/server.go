@@ -101,9 +101,11 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if s.stores, err = openStores(ctx, s.config, s.log); err != nil {
+	metrics := newStoreMetrics(s.tel.Metrics)
+	if s.stores, err = openStores(ctx, s.config, s.log, metrics.appended); err != nil {
 		return err
 	}
+	metrics.watch(s.tel.Metrics, s.stores)
 	if err := s.sameInstallation(ctx); err != nil {
 		return err
 	}

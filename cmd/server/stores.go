@@ -28,8 +28,8 @@ type stores struct {
 	vault    *vault.Vault
 }
 
-// openStores brings both stores up side by side.
-func openStores(ctx context.Context, c *config.Config, logger *slog.Logger) (*stores, error) {
+// openStores brings both stores up side by side. appended hears of every append to the log.
+func openStores(ctx context.Context, c *config.Config, logger *slog.Logger, appended func(time.Duration, error)) (*stores, error) {
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
@@ -40,15 +40,15 @@ func openStores(ctx context.Context, c *config.Config, logger *slog.Logger) (*st
 	}
 	ready := make(chan error, 1)
 	go func() { ready <- s.openPostgres(ctx, c, logger) }()
-	err = errors.Join(s.openLog(c, logger), <-ready)
+	err = errors.Join(s.openLog(c, logger, appended), <-ready)
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
 
-func (s *stores) openLog(c *config.Config, logger *slog.Logger) error {
-	cfg := esdb.Config{ConnectionString: c.EventstoreURL, Logger: logger}
+func (s *stores) openLog(c *config.Config, logger *slog.Logger, appended func(time.Duration, error)) error {
+	cfg := esdb.Config{ConnectionString: c.EventstoreURL, Logger: logger, OnAppend: appended}
 	if c.EventstoreURL == "" {
 		var err error
 		if s.embedded, err = embedded.Open(filepath.Join(c.DataDir, "events"), embedded.Options{Logger: logger, CacheStreams: c.CacheStreams}); err != nil {

@@ -158,6 +158,9 @@ func (b *batcher) decision(c *batchCall, r *streams.BatchAppendResp, stream stri
 			return 0, errUndecided // the other way says it better
 		}
 	}
+	if codes.Code(refusal.GetCode()) == codes.ResourceExhausted { //nolint:gosec // a gRPC code
+		return 0, errUndecided // the server is well, its disk is full
+	}
 	c.breakOff(status.Error(codes.Code(refusal.GetCode()), refusal.GetMessage())) //nolint:gosec // a gRPC code
 	return 0, errInDoubt
 }
