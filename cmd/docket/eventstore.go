@@ -142,7 +142,7 @@ func (f *storeFlags) connection(addr net.Addr) string {
 func explainLoss(err error) error {
 	var loss *eventlog.LossError
 	if errors.As(err, &loss) {
-		return fmt.Errorf("%w (docket eventstore serve --accept-loss)", err)
+		return fmt.Errorf("%w (docket eventstore serve --accept-loss, once)", err)
 	}
 	return err
 }

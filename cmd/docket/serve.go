@@ -28,7 +28,7 @@ func serveCommand() *cobra.Command {
 			}
 			s, err := server.Open(cmd.Context(), c, os.Stderr)
 			if err != nil {
-				return err
+				return explainLoss(err)
 			}
 			s.Announce(os.Stdout)
 			return errors.Join(s.Run(cmd.Context()), s.Close())
