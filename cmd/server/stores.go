@@ -54,7 +54,7 @@ func (s *stores) openLog(c *config.Config, logger *slog.Logger, appended func(ti
 		if s.embedded, err = embedded.Open(filepath.Join(c.DataDir, "events"), embedded.Options{Logger: logger, CacheStreams: c.CacheStreams}); err != nil {
 			return fmt.Errorf("embedded event store: %w", err)
 		}
-		cfg.Client, cfg.Log = s.embedded.ClientConfig(), esdb.Direct(s.embedded.Log())
+		cfg.Client, cfg.Log, cfg.Dial = s.embedded.ClientConfig(), esdb.Direct(s.embedded.Log()), s.embedded.Dial
 	}
 	var err error
 	if s.log, err = esdb.Open(cfg); err != nil {

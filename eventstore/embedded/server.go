@@ -28,12 +28,16 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/test/bufconn"
 )
 
 // Version is the EventStoreDB version the server reports. Clients choose by it what they may use.
 const Version = "24.10.0"
 
 const maxMessageBytes = 16 << 20
+
+// memoryBytes is how much a connection in memory holds that was sent and not read yet.
+const memoryBytes = 1 << 20
 
 // How long Close waits: for writes under way to be answered, and then for clients to take notice. A reader that does not
 // read is cut off.
@@ -76,6 +80,7 @@ type Server struct {
 	grpc      *grpc.Server
 	gate      *gate // nil admits everybody
 	socket    *socket
+	memory    *bufconn.Listener // for clients in this process
 	tcp       net.Listener
 	tls       *tls.Config
 	advertise *gossip.EndPoint
@@ -106,7 +111,7 @@ func Open(dir string, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{log: log, logger: opts.Logger, gate: gate, tls: opts.TLS}
+	s := &Server{log: log, logger: opts.Logger, gate: gate, tls: opts.TLS, memory: bufconn.Listen(memoryBytes)}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	if err := s.listen(dir, opts); err != nil {
 		s.cancel(errShutdown)
@@ -157,6 +162,7 @@ func (s *Server) serve() {
 	gossip.RegisterGossipServer(s.grpc, &gossipServer{server: s, started: time.Now()})
 	s.grpc.RegisterService(s.backupDesc(), s)
 	s.run(s.socket.Listener)
+	s.run(s.memory)
 	if s.tcp != nil {
 		s.run(plainHTTP{s.secured()})
 	}
@@ -189,6 +195,10 @@ func (s *Server) run(l net.Listener) {
 		}
 	}()
 }
+
+// Dial connects to the server within this process, by the same protocol without the way through the kernel. The
+// EventStoreDB client cannot use it, since it takes no dialer.
+func (s *Server) Dial(ctx context.Context) (net.Conn, error) { return s.memory.DialContext(ctx) }
 
 // Log is the log under the server, for reading in the same process without the protocol.
 func (s *Server) Log() *eventlog.Log { return s.log }

@@ -12,6 +12,7 @@ import (
 	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -42,7 +43,7 @@ var (
 // does not decide goes the way of a call each, with the same ids and revisions,
 // and that way has all the care for lost servers.
 type batcher struct {
-	conf       client.Configuration
+	dial       func(context.Context) (*grpc.ClientConn, error)
 	supervisor *supervisor
 	logger     *slog.Logger
 	stop       context.CancelFunc
@@ -51,10 +52,14 @@ type batcher struct {
 	decided    atomic.Uint64
 }
 
-func startBatcher(conf client.Configuration, sv *supervisor, logger *slog.Logger, disabled bool) *batcher {
+func startBatcher(cfg Config, conf client.Configuration, sv *supervisor, logger *slog.Logger) *batcher {
 	ctx, stop := context.WithCancel(context.Background())
-	b := &batcher{conf: conf, supervisor: sv, logger: logger, stop: stop}
-	if disabled {
+	b := &batcher{supervisor: sv, logger: logger, stop: stop}
+	b.dial = func(ctx context.Context) (*grpc.ClientConn, error) { return dialWriter(ctx, conf) }
+	if cfg.Dial != nil {
+		b.dial = func(context.Context) (*grpc.ClientConn, error) { return dialWithin(cfg.Dial) }
+	}
+	if cfg.NoBatch {
 		return b
 	}
 	b.running.Go(func() { b.run(ctx) })
@@ -100,7 +105,7 @@ func sleep(ctx context.Context, d time.Duration) {
 func (b *batcher) hold(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	conn, err := dialWriter(ctx, b.conf)
+	conn, err := b.dial(ctx)
 	if err != nil {
 		return false, err
 	}

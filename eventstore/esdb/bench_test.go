@@ -53,11 +53,16 @@ func each(b *testing.B, writers int, work func(i int64)) {
 func BenchmarkAppend(b *testing.B) {
 	data, meta := payload()
 	for _, writers := range []int{1, 8, 64} {
-		for name, alone := range map[string]bool{"batch": false, "alone": true} {
-			b.Run(fmt.Sprintf("%s/%d", name, writers), func(b *testing.B) {
-				store := openStore(b, esdb.Config{Client: startDurable(b).ClientConfig(), NoBatch: alone})
+		for _, way := range []string{"within", "socket", "alone"} {
+			b.Run(fmt.Sprintf("%s/%d", way, writers), func(b *testing.B) {
+				server := startDurable(b)
+				config := esdb.Config{Client: server.ClientConfig(), NoBatch: way == "alone"}
+				if way == "within" {
+					config.Dial = server.Dial
+				}
+				store := openStore(b, config)
 				require.NoError(b, store.Ready(ctx))
-				if !alone {
+				if way != "alone" {
 					awaitBatch(b, store)
 				}
 				each(b, writers, func(i int64) {

@@ -32,6 +32,14 @@ func TestContract(t *testing.T) {
 			return store
 		}, contract.Options{})
 	})
+	t.Run("Within", func(t *testing.T) {
+		contract.Run(t, func(t *testing.T) eventstore.Store {
+			server := startNode(t)
+			store := openStore(t, esdb.Config{Client: server.node.ClientConfig(), Dial: server.node.Dial})
+			awaitBatch(t, store)
+			return store
+		}, contract.Options{})
+	})
 	t.Run("OneCallPerAppend", func(t *testing.T) {
 		contract.Run(t, func(t *testing.T) eventstore.Store {
 			server := startNode(t)

@@ -45,6 +45,12 @@ func dialWriter(ctx context.Context, conf client.Configuration) (*grpc.ClientCon
 	return nil, errors.Join(errs...)
 }
 
+// dialWithin connects to a server in the same process.
+func dialWithin(dial func(context.Context) (net.Conn, error)) (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///embedded", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }))
+}
+
 // askForLeader asks one node of a cluster where the leader is.
 func askForLeader(ctx context.Context, conf client.Configuration, seed string) (string, error) {
 	conn, err := dial(conf, seed)

@@ -11,6 +11,7 @@ import (
 	"context"
 	"iter"
 	"log/slog"
+	"net"
 	"time"
 
 	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
@@ -29,6 +30,8 @@ type Config struct {
 	// Log reads the server's log without the way over gRPC, for servers in the
 	// same process. ReadAll uses it.
 	Log Log
+	// Dial is a quicker way to the same server, as the embedded one has it, for the call that appends share.
+	Dial func(context.Context) (net.Conn, error)
 	// NoBatch makes a call for every append, instead of one call for all of them where the server can.
 	NoBatch bool
 	// Logger gets outages and recoveries. Nil discards them.
@@ -101,7 +104,7 @@ func Open(cfg Config) (*Store, error) {
 	sv := supervise(conf, deadlines.Probe, logger)
 	return &Store{
 		supervisor: sv,
-		batcher:    startBatcher(conf, sv, logger, cfg.NoBatch),
+		batcher:    startBatcher(cfg, conf, sv, logger),
 		log:        cfg.Log,
 		deadlines:  deadlines,
 		logger:     logger,
