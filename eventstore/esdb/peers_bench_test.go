@@ -25,8 +25,9 @@ func BenchmarkAppendAgainst(b *testing.B) {
 	pool := orderedLog(b)
 	for _, writers := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("embedded/%d", writers), func(b *testing.B) {
-			store := openStore(b, esdb.Config{Client: startDurable(b).ClientConfig()})
-			require.NoError(b, store.Ready(ctx))
+			server := startDurable(b)
+			store := openStore(b, esdb.Config{Client: server.ClientConfig(), Dial: server.Dial})
+			awaitBatch(b, store)
 			each(b, writers, func(i int64) {
 				_, err := store.Append(ctx, fmt.Sprint("s", i), eventstore.NoStream,
 					[]eventstore.Proposed{{ID: uuid.New(), Type: "bench.made", Data: data, Meta: meta}})
