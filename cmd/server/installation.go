@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"docket/commands/reactors"
+	"docket/domain/directory"
 	"docket/eventstore"
 	"docket/internal/postgres"
 	"docket/projections"
@@ -51,7 +52,7 @@ func (s *stores) sameLog(ctx context.Context, logger *slog.Logger) error {
 		logger.Warn("event store: it is away, so whether it is still the same could not be seen", "error", err)
 		return nil
 	}
-	if err != nil || mine == "" {
+	if err != nil {
 		return err
 	}
 	return pgx.BeginFunc(ctx, s.pools.Main, func(tx pgx.Tx) error {
@@ -60,7 +61,7 @@ func (s *stores) sameLog(ctx context.Context, logger *slog.Logger) error {
 			return err
 		}
 		switch {
-		case there == "":
+		case there == "": // a new installation, or one from before there was a mark
 		case firstEvent(there) != firstEvent(mine):
 			return errors.New("the event store holds another log than the one this database was made from; bring that back, or start with an empty database")
 		default:
@@ -74,15 +75,12 @@ func (s *stores) sameLog(ctx context.Context, logger *slog.Logger) error {
 	})
 }
 
-// logMark tells logs apart by their first event: its id, which a copy has too, its position and when it was recorded, which
-// a copy has not. An empty log has none.
+// logMark tells logs apart by the first administrator's first event: its id, which a copy has too, its position and when it
+// was recorded, which a copy has not. A log without an installation has none.
 func (s *stores) logMark(ctx context.Context) (string, error) {
-	for e, err := range s.log.ReadAll(ctx, 0, eventstore.Filter{}) {
+	for e, err := range s.log.Load(ctx, directory.APIKeyStream(directory.BootstrapKeyID), 0) {
 		if err != nil {
 			return "", err
-		}
-		if strings.HasPrefix(e.Stream, "$") {
-			continue // a server's own
 		}
 		return fmt.Sprintf("%s %d %d", e.ID, e.Position, e.Created.UnixMicro()), nil
 	}
