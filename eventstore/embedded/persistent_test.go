@@ -218,8 +218,12 @@ func TestGroupOnAll(t *testing.T) {
 	}
 	require.Eventually(t, saved, 10*time.Second, 10*time.Millisecond)
 	before := s.Log().Stats().Events
-	time.Sleep(50 * time.Millisecond)
-	require.Equal(t, before, s.Log().Stats().Events, "its own checkpoints are no events to it")
+	appendTo(t, c, "wanted-2", esdb.NoStream{}, events(1)...)
+	next := receive(t, sub)
+	require.Equal(t, "wanted-2", next.Event.OriginalEvent().StreamID, "its own checkpoints are no events to it")
+	require.NoError(t, sub.Ack(next.Event))
+	require.Eventually(t, saved, 10*time.Second, 10*time.Millisecond)
+	require.Equal(t, before+2, s.Log().Stats().Events, "the event and one checkpoint")
 	whole, err := all(c.ReadAll(within(t), esdb.ReadAllOptions{}, 1000))
 	require.NoError(t, err)
 	for _, e := range whole {

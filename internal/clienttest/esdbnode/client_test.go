@@ -18,12 +18,12 @@ import (
 
 func TestNodeClients(t *testing.T) {
 	if os.Getenv("DOCKET_TEST_CONFORMANCE") == "" {
-		t.Skip("clients of others are only tested with DOCKET_TEST_CONFORMANCE=1 (make test-conformance)")
+		t.Skip("NOT TESTED: clients of others are only tested with DOCKET_TEST_CONFORMANCE=1 (make test-conformance)")
 	}
 	for _, program := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
 			fmt.Printf("NOTE: %s is not here. NOT TESTED: the event store with the clients for JavaScript\n", program)
-			t.Skip(program + " is not here")
+			t.Skip("NOT TESTED: " + program + " is not here")
 		}
 	}
 	folder := t.TempDir()

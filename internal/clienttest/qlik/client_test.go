@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 func TestQlikClient(t *testing.T) {
 	if os.Getenv("DOCKET_TEST_CLIENTS") == "" {
-		t.Skip("clients of others are only tested with DOCKET_TEST_CLIENTS=1 (make test-clients)")
+		t.Skip("NOT TESTED: clients of others are only tested with DOCKET_TEST_CLIENTS=1 (make test-clients)")
 	}
 	folder := t.TempDir()
 	for _, name := range []string{"package.json", "client.js"} {
